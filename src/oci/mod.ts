@@ -1,0 +1,45 @@
+/**
+ * The data model of the OCI image specification: digests, descriptors, manifests, indexes, platforms,
+ * media types. Everything is read from bytes that others wrote, checked once, and immutable after.
+ *
+ * Pure: no hashing, no disk, no network; those meet the model in `content`.
+ *
+ * @module
+ */
+export { type Descriptor, isJsonObject, type JsonObject, readDescriptor } from "./descriptor.ts";
+export {
+  type Digest,
+  type DigestAlgorithm,
+  digestAlgorithm,
+  digestHex,
+  parseDigest,
+  shortDigest,
+  tryParseDigest,
+} from "./digest.ts";
+export {
+  childrenOf,
+  type Document,
+  type IndexDocument,
+  MANIFEST_BYTES_MAX,
+  type ManifestDocument,
+  parseDocument,
+} from "./document.ts";
+export {
+  bareMediaType,
+  DOCKER_MANIFEST,
+  DOCKER_MANIFEST_LIST,
+  isForeignLayerType,
+  isIndexType,
+  isManifestType,
+  OCI_ARTIFACT_MANIFEST,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from "./media-type.ts";
+export {
+  formatPlatform,
+  isRunnable,
+  normalizePlatform,
+  type Platform,
+  parsePlatform,
+  selectPlatform,
+} from "./platform.ts";

@@ -1,0 +1,18 @@
+/**
+ * The rules: wanted images, user data and site file → where each image comes from, with which
+ * credential, where it goes, and why.
+ *
+ * Pure and deterministic: the same inputs give the same plan, in whatever order files name things.
+ *
+ * @module
+ */
+export {
+  type Plan,
+  type PlannedImage,
+  type PlanRegistries,
+  type Reason,
+  type RuleName,
+  STAGE_NAMES,
+  type Stage,
+  type StageName,
+} from "./plan.ts";
