@@ -1,5 +1,5 @@
 const MASK = "[secret]";
-const inspect: unique symbol = Symbol.for("nodejs.util.inspect.custom") as typeof inspect;
+const inspect = Symbol.for("nodejs.util.inspect.custom");
 
 /**
  * A password or token on its way from the file it was read from to the request that needs it.
