@@ -1,0 +1,305 @@
+import { type Findings, type Place, quoted } from "#base";
+import { formatReference } from "#reference";
+import { type ClusterProfile, readClusterProfiles } from "./cluster-profile.ts";
+import type { DeclaredRegistry } from "./declared-credential.ts";
+import { parseDocuments } from "./document.ts";
+import { type InputFiles, readTextFile } from "./input-files.ts";
+import { readAlwaysPullPlaces } from "./kubernetes-pack.ts";
+import type { MappingRule } from "./mapping-rule.ts";
+import { readOsPack } from "./os-pack.ts";
+import type { Pack } from "./pack.ts";
+import {
+  type PlacedReference,
+  readDeclaredImages,
+  readManifestImages,
+  readSwapDisabledPlaces,
+} from "./pack-content.ts";
+import { readText, wholeFile } from "./reader.ts";
+import {
+  type PackedRegistry,
+  readImageReplacementRules,
+  readPackedRegistry,
+} from "./registry-packs.ts";
+import { readRegistrySecrets } from "./registry-secret.ts";
+import { TemplateScope } from "./scope.ts";
+import { DEFAULT_SITE, readPlacedReference, readSite, type Site } from "./site.ts";
+import { NO_USER_DATA, readUserData, type UserData } from "./user-data.ts";
+import type { WantedImage } from "./wanted.ts";
+
+/** Which files to read, as a person names them on the command line or in the site file. */
+export interface InputNames {
+  readonly profiles: readonly string[];
+  readonly userData?: string;
+  readonly site?: string;
+  /** Files of further references, one a line. */
+  readonly images?: readonly string[];
+  /** Files of variables: a mapping of names to values. */
+  readonly vars?: readonly string[];
+  /** Variables given one by one; they win over files. */
+  readonly variables?: ReadonlyMap<string, string>;
+}
+
+/** An image that a manifest names and that its pack may have forgotten to declare. */
+export interface ManifestImage extends PlacedReference {
+  readonly pack: string;
+}
+
+/** All that people wrote about a cluster, read and checked, with a place for each word of it. */
+export interface ClusterInputs {
+  readonly profileNames: readonly string[];
+  readonly images: readonly WantedImage[];
+  readonly manifestImages: readonly ManifestImage[];
+  readonly providerCredentials: DeclaredRegistry | undefined;
+  readonly registrySecrets: readonly DeclaredRegistry[];
+  readonly packedRegistry: PackedRegistry | undefined;
+  readonly imageReplacementRules: readonly MappingRule[];
+  readonly alwaysPullPlaces: readonly Place[];
+  readonly swapDisabledPlaces: readonly Place[];
+  readonly userData: UserData;
+  readonly site: Site;
+}
+
+/**
+ * Reads everything that is named. Nothing throws: faults and warnings go into `findings`, and what
+ * could be read is returned, so that a plan can be made as far as it goes.
+ */
+export function readClusterInputs(
+  names: InputNames,
+  files: InputFiles,
+  findings: Findings,
+): ClusterInputs {
+  const site = readSiteFile(names.site, files, findings);
+  const profileFiles = names.profiles.length > 0 ? names.profiles : site.profiles;
+  if (profileFiles.length === 0) reportNoProfile(findings);
+  const profiles = profileFiles.flatMap((file) => readProfileFile(file, files, findings));
+  const packs = profiles.flatMap((profile) => profile.packs);
+  reportPackTwice(profiles, findings);
+  const scope = new TemplateScope(
+    templateValues(profiles, readVariables(names, files, findings)),
+    findings,
+  );
+  const { images, providerCredentials } = readImages(packs, scope, findings);
+  const extra = [...site.extraImages, ...readImageFiles(names.images ?? [], files, findings)];
+  const userDataFile = names.userData ?? site.userData;
+  return {
+    profileNames: profiles.map(({ name }) => name).sort(compareCodeUnits),
+    images: [
+      ...images,
+      ...extra.map((placed) => ({
+        ...placed,
+        pack: undefined,
+        layer: "addon" as const,
+        isProvider: false,
+      })),
+    ],
+    manifestImages: packs.flatMap((pack) => {
+      return pack.manifests
+        .flatMap(readManifestImages)
+        .map((placed) => ({ ...placed, pack: pack.name }));
+    }),
+    providerCredentials,
+    registrySecrets: packs.flatMap((pack) => readRegistrySecrets(pack, findings)),
+    packedRegistry: readPackedRegistry(packs),
+    imageReplacementRules: readImageReplacementRules(packs, findings),
+    alwaysPullPlaces: packs.filter(({ layer }) => layer === "k8s").flatMap(readAlwaysPullPlaces),
+    swapDisabledPlaces: packs.flatMap(readSwapDisabledPlaces),
+    userData: readUserDataFile(userDataFile, files, findings),
+    site,
+  };
+}
+
+/** Order of UTF-16 code units: the same on every machine and in every locale. */
+export function compareCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function reportNoProfile(findings: Findings): void {
+  findings.fault(
+    wholeFile(""),
+    "profile-missing",
+    "Cannot plan: no cluster profile is given",
+    "Name one with --profile FILE, or below profiles: in the site file",
+  );
+}
+
+function readSiteFile(file: string | undefined, files: InputFiles, findings: Findings): Site {
+  const source = file === undefined ? undefined : readTextFile(files, file, findings);
+  return source === undefined || file === undefined
+    ? DEFAULT_SITE
+    : readSite(source, file, files, findings);
+}
+
+function readUserDataFile(
+  file: string | undefined,
+  files: InputFiles,
+  findings: Findings,
+): UserData {
+  const source =
+    file === undefined ? undefined : readTextFile(files, file, findings, { name: shownName(file) });
+  return source === undefined ? NO_USER_DATA : readUserData(source, findings);
+}
+
+/** `-` is standard input. */
+function shownName(file: string): string {
+  return file === "-" ? "<stdin>" : file;
+}
+
+function readProfileFile(
+  file: string,
+  files: InputFiles,
+  findings: Findings,
+): readonly ClusterProfile[] {
+  const source = readTextFile(files, file, findings, { name: shownName(file) });
+  if (source === undefined) return [];
+  return readClusterProfiles(source, file === "-" ? "" : file, files, findings);
+}
+
+/** Two packs of one name would make `.spectro.pack.<name>` depend on the order of the files. */
+function reportPackTwice(profiles: readonly ClusterProfile[], findings: Findings): void {
+  const seen = new Map<string, Pack>();
+  for (const pack of profiles.flatMap(({ packs }) => packs)) {
+    const other = seen.get(pack.name);
+    seen.set(pack.name, pack);
+    if (other === undefined) continue;
+    findings.warn(
+      pack.place,
+      "pack-twice",
+      `Pack ${quoted(pack.name)} is there twice (also in ${quoted(other.place.file)}, line ${other.place.line})`,
+      "Give the profiles that one cluster uses; both packs are planned",
+    );
+  }
+}
+
+function templateValues(profiles: readonly ClusterProfile[], given: ReadonlyMap<string, string>) {
+  const packs = profiles.flatMap(({ packs: own }) => own);
+  const byName = new Map(packs.toSorted(comparePacks).map((pack) => [pack.name, pack]));
+  const defaults = new Map(profiles.flatMap(({ variables }) => [...variables]));
+  const system = systemValues(profiles, packs);
+  return {
+    pack: (name: string) => byName.get(name)?.values,
+    packNames: [...byName.keys()],
+    system: (name: string) =>
+      given.get(`spectro.system.${name}`) ?? given.get(`system.${name}`) ?? system.get(name),
+    variable: (name: string) =>
+      given.get(name) ?? given.get(`spectro.var.${name}`) ?? defaults.get(name),
+    macro: (name: string) => given.get(name) ?? given.get(`spectro.macro.${name}`),
+  };
+}
+
+/** Of packs of one name the last in this order counts, whatever the order of the files. */
+function comparePacks(a: Pack, b: Pack): number {
+  return (
+    compareCodeUnits(a.version ?? "", b.version ?? "") ||
+    compareCodeUnits(a.place.file, b.place.file)
+  );
+}
+
+/** What `.spectro.system` can be told from the profiles themselves; the rest comes from `--var`. */
+function systemValues(
+  profiles: readonly ClusterProfile[],
+  packs: readonly Pack[],
+): ReadonlyMap<string, string> {
+  const infra = profiles.find((profile) => profile.packs.some(({ layer }) => layer === "os"));
+  const kubernetes = packs.find(({ layer }) => layer === "k8s")?.version;
+  const values: readonly (readonly [string, string | undefined])[] = [
+    ["clusterprofile.name", infra?.name ?? profiles[0]?.name],
+    ["clusterprofile.version", infra?.version],
+    ["clusterprofile.infra.name", infra?.name],
+    ["clusterprofile.infra.version", infra?.version],
+    ["cloud.type", infra?.cloudType],
+    ["kubernetes.version", kubernetes],
+  ];
+  return new Map(
+    values.filter((entry): entry is readonly [string, string] => entry[1] !== undefined),
+  );
+}
+
+function readVariables(
+  names: InputNames,
+  files: InputFiles,
+  findings: Findings,
+): ReadonlyMap<string, string> {
+  const variables = new Map<string, string>();
+  for (const file of names.vars ?? []) {
+    const source = readTextFile(files, file, findings);
+    const root = source === undefined ? undefined : parseDocuments(source, findings)[0];
+    for (const { key, value } of root?.entries ?? []) {
+      variables.set(key, value.text ?? readText(value, findings) ?? "");
+    }
+  }
+  for (const [name, value] of names.variables ?? []) variables.set(name, value);
+  return variables;
+}
+
+function readImages(
+  packs: readonly Pack[],
+  scope: TemplateScope,
+  findings: Findings,
+): {
+  readonly images: readonly WantedImage[];
+  readonly providerCredentials: DeclaredRegistry | undefined;
+} {
+  const osPacks = packs.filter(({ layer }) => layer === "os");
+  const [first, second] = osPacks;
+  if (first === undefined) reportNoOsPack(findings);
+  if (first !== undefined && second !== undefined) reportTwoOsPacks(first, second, findings);
+  const read = new Map(osPacks.map((pack) => [pack, readOsPack(pack, scope, findings)]));
+  const images = packs.flatMap((pack): WantedImage[] => {
+    const wanted = (isProvider: boolean) => (placed: PlacedReference) => {
+      return { ...placed, pack: pack.name, layer: pack.layer, isProvider };
+    };
+    const os = read.get(pack);
+    if (os === undefined) return readDeclaredImages(pack, scope, findings).map(wanted(false));
+    return [
+      ...(os.provider === undefined ? [] : [wanted(true)(os.provider)]),
+      ...os.otherImages.map(wanted(false)),
+    ];
+  });
+  const credentials = [...read.values()].map((os) => os.credentials);
+  return { images, providerCredentials: credentials.find((declared) => declared !== undefined) };
+}
+
+function reportNoOsPack(findings: Findings): void {
+  findings.fault(
+    wholeFile(""),
+    "provider-location-missing",
+    "Cannot plan: no profile has an OS pack (layer: os), so the provider image is not known",
+    "Give the infrastructure profile of the cluster too; --profile may be repeated",
+  );
+}
+
+function reportTwoOsPacks(first: Pack, second: Pack, findings: Findings): void {
+  findings.fault(
+    second.place,
+    "os-pack-twice",
+    `Cannot tell the provider image: ${quoted(first.name)} and ${quoted(second.name)} are both OS packs`,
+    "Give the profiles of one cluster only: one infrastructure profile and its add-ons",
+  );
+}
+
+function readImageFiles(
+  names: readonly string[],
+  files: InputFiles,
+  findings: Findings,
+): readonly PlacedReference[] {
+  return names.flatMap((file) => {
+    const source = readTextFile(files, file, findings, { name: shownName(file) });
+    const lines = source?.text.split("\n") ?? [];
+    return lines.flatMap((line, i) => {
+      const text = line.replace(/(?:^|\s)#.*$/, "").trim();
+      if (text === "") return [];
+      const place = {
+        file: shownName(file),
+        line: i + 1,
+        column: line.indexOf(text) + 1,
+        path: "",
+      };
+      return readPlacedReference(text, place, findings);
+    });
+  });
+}
+
+/** The reference of a wanted image as text, normalised: what makes two declarations one image. */
+export function declaredName({ reference }: PlacedReference): string {
+  return formatReference(reference);
+}

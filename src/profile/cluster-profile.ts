@@ -1,0 +1,100 @@
+import { type Findings, nearest, quoted } from "#base";
+import { type Node, parseDocuments } from "./document.ts";
+import type { InputFiles } from "./input-files.ts";
+import { type Pack, readPack } from "./pack.ts";
+import { readList, readMap, readText } from "./reader.ts";
+import type { TextSource } from "./text-source.ts";
+
+/** A cluster profile: its name, its packs, and what its templates may refer to. */
+export interface ClusterProfile {
+  readonly name: string;
+  readonly version: string | undefined;
+  readonly cloudType: string | undefined;
+  readonly packs: readonly Pack[];
+  /** Profile variables that have a default. */
+  readonly variables: ReadonlyMap<string, string>;
+}
+
+/**
+ * Reads the profiles of a file: an export (JSON or YAML), a live object of the API (`spec.published`,
+ * `spec.draft`), or a cluster's own list of profiles with `packValues`.
+ */
+export function readClusterProfiles(
+  source: TextSource,
+  file: string,
+  files: InputFiles,
+  findings: Findings,
+): readonly ClusterProfile[] {
+  const faultsBefore = findings.faults.length;
+  const roots = parseDocuments(source, findings).filter((root) => root.kind !== "null");
+  const profiles = roots.flatMap((root) => readRoot(root, file, files, findings));
+  if (profiles.length === 0 && findings.faults.length === faultsBefore) {
+    findings.fault(
+      source.place(0, ""),
+      "profile-empty",
+      "Cannot read a cluster profile: the file is empty",
+      "Give the JSON that Export Profile saves, or YAML of that shape",
+    );
+  }
+  return profiles;
+}
+
+function readRoot(
+  root: Node,
+  file: string,
+  files: InputFiles,
+  findings: Findings,
+): readonly ClusterProfile[] {
+  const several = root.at("spec", "profiles");
+  if (several?.kind === "list") {
+    return several.items.map((item) => readOne(item, item, file, files, findings));
+  }
+  const spec = root.get("spec");
+  const template =
+    spec?.get("template") ?? spec?.get("published") ?? spec?.get("draft") ?? spec ?? root;
+  return [readOne(root, template, file, files, findings)];
+}
+
+function readOne(
+  root: Node,
+  template: Node,
+  file: string,
+  files: InputFiles,
+  findings: Findings,
+): ClusterProfile {
+  const packs = template.get("packs") ?? template.get("packValues");
+  if (packs === undefined) reportNoPacks(root, template, findings);
+  const spec = root.get("spec");
+  return {
+    name: readText(root.at("metadata", "name") ?? root.get("name"), findings) ?? "",
+    version: readText(spec?.get("version"), findings),
+    cloudType: readText(template.get("cloudType"), findings),
+    packs: readList(packs, findings).flatMap((item) => readPack(item, file, files, findings) ?? []),
+    variables: readVariables(spec?.get("variables"), findings),
+  };
+}
+
+function reportNoPacks(root: Node, template: Node, findings: Findings): void {
+  const near = template.entries.find(
+    ({ key }) => nearest(key, ["packs", "packValues"]) !== undefined,
+  );
+  const found = near === undefined ? "" : `, but ${quoted(near.key)}`;
+  findings.fault(
+    near?.place ?? root.place,
+    "profile-without-packs",
+    `Cannot read a cluster profile: there is no spec.template.packs${found}`,
+    near === undefined
+      ? "Give the JSON that Export Profile saves, or YAML of that shape"
+      : 'Did you mean "packs"?',
+  );
+}
+
+function readVariables(node: Node | undefined, findings: Findings): ReadonlyMap<string, string> {
+  const variables = new Map<string, string>();
+  for (const item of readList(node, findings)) {
+    const name = readText(readMap(item, findings)?.get("name"), findings);
+    const value = item.get("defaultValue")?.text;
+    if (name !== undefined && value !== undefined && value !== "") variables.set(name, value);
+  }
+  return variables;
+}

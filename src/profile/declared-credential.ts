@@ -1,0 +1,37 @@
+import type { Findings, Place, Secret } from "#base";
+import { quoted } from "#base";
+import { type Location, tryParseLocation } from "#reference";
+import type { Node } from "./document.ts";
+
+/** A registry as somebody declared it: where it is, who we are there, whom to trust. */
+export interface DeclaredRegistry {
+  /** Where it was declared, in the plan's words: `user-data:externalRegistries[1]`, `secret:reg-a`. */
+  readonly origin: string;
+  readonly location: Location;
+  readonly username?: string;
+  readonly password?: Secret;
+  /** The password was masked when the profile was exported, and is not here. */
+  readonly isMasked: boolean;
+  readonly insecure: boolean;
+  /** PEM. */
+  readonly certificates: readonly string[];
+  readonly place: Place;
+}
+
+/** Whether the declaration says who we are: a user or a password, even a masked one. */
+export function isAuthenticated({ username, password }: DeclaredRegistry): boolean {
+  return username !== undefined || password !== undefined;
+}
+
+/** Reads the text of a node as a registry or a path in one; a fault when it is none. */
+export function readLocation(node: Node, text: string, findings: Findings): Location | undefined {
+  const location = tryParseLocation(text);
+  if (location !== undefined) return location;
+  findings.fault(
+    node.place,
+    "registry-invalid",
+    `Cannot read ${quoted(text)} as a registry: expected host, host:port or host/path`,
+    'Write it like "registry.example.com:5000/team", without user, tag or digest',
+  );
+  return undefined;
+}

@@ -1,0 +1,95 @@
+import { type Findings, type Place, quoted } from "#base";
+import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import type { Pack } from "./pack.ts";
+import { type PlacedReference, readDeclaredImages } from "./pack-content.ts";
+import { readMap, reportUnknownKeys } from "./reader.ts";
+import { findDotted, type TemplateScope } from "./scope.ts";
+import { readCertificates, sensitive } from "./sensitive.ts";
+import { readReferenceNode } from "./wanted.ts";
+
+/** What the OS pack says of the provider image: where it is, and who may fetch it. */
+export interface OsPack {
+  /** Undefined when it can't be told; a fault says why. */
+  readonly provider: PlacedReference | undefined;
+  readonly credentials: DeclaredRegistry | undefined;
+  /** What its content lists beside the provider image. */
+  readonly otherImages: readonly PlacedReference[];
+}
+
+const CREDENTIAL_KEYS = ["registry", "user", "password", "certificates"] as const;
+
+/**
+ * Reads the OS pack: `options.system.uri` (a flat key with a dot, or nested), or without it the one
+ * image of `pack.content.images`; and `providerCredentials`.
+ */
+export function readOsPack(pack: Pack, scope: TemplateScope, findings: Findings): OsPack {
+  const images = readDeclaredImages(pack, scope, findings);
+  const uri =
+    pack.values === undefined ? undefined : findDotted(pack.values, ["options", "system", "uri"]);
+  const hasUri = uri !== undefined && (uri.text ?? "").trim() !== "";
+  const credentials = readProviderCredentials(pack, scope, findings);
+  if (hasUri) {
+    const reference = readReferenceNode(uri, scope, findings);
+    const provider = reference === undefined ? undefined : { reference, place: uri.place };
+    return { provider, credentials, otherImages: images };
+  }
+  const [only, ...others] = images;
+  if (only !== undefined && others.length === 0)
+    return { provider: only, credentials, otherImages: [] };
+  reportMissingLocation(pack, images.length, findings);
+  return { provider: undefined, credentials, otherImages: images };
+}
+
+function reportMissingLocation(pack: Pack, count: number, findings: Findings): void {
+  findings.fault(
+    pack.place,
+    "provider-location-missing",
+    `OS pack ${quoted(pack.name)} does not say where the provider image is: it has no options.system.uri and ${count} images in pack.content.images, expected the one or exactly one image`,
+    "Set options.system.uri in the values of the OS pack to the provider image's reference",
+  );
+}
+
+function readProviderCredentials(
+  pack: Pack,
+  scope: TemplateScope,
+  findings: Findings,
+): DeclaredRegistry | undefined {
+  const node = readMap(pack.values?.get("providerCredentials"), findings);
+  if (node === undefined) return undefined;
+  reportUnknownKeys(node, CREDENTIAL_KEYS, findings);
+  const text = (key: string): string | undefined => {
+    const child = node.get(key);
+    return child === undefined ? undefined : scope.resolve(child)?.trim() || undefined;
+  };
+  const [registry, username, password] = [text("registry"), text("user"), text("password")];
+  const certificates = readCertificates(node.get("certificates"), findings);
+  if (registry === undefined) {
+    if (username !== undefined || password !== undefined)
+      reportMissingRegistry(node.place, findings);
+    return undefined;
+  }
+  const registryNode = node.get("registry");
+  const location =
+    registryNode === undefined ? undefined : readLocation(registryNode, registry, findings);
+  if (location === undefined) return undefined;
+  const hidden = password === undefined ? undefined : sensitive(password);
+  return {
+    origin: "os-pack:providerCredentials",
+    location,
+    ...(username === undefined ? {} : { username }),
+    ...(hidden === undefined ? {} : { password: hidden.secret }),
+    isMasked: hidden?.isMasked ?? false,
+    insecure: false,
+    certificates,
+    place: registryNode?.place ?? node.place,
+  };
+}
+
+function reportMissingRegistry(place: Place, findings: Findings): void {
+  findings.fault(
+    place,
+    "provider-credentials-without-registry",
+    "Cannot use providerCredentials: user or password is there, but no registry",
+    "Set providerCredentials.registry to the host of the provider image",
+  );
+}

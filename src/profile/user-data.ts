@@ -1,0 +1,231 @@
+import type { Findings } from "#base";
+import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import { type Node, parseDocuments } from "./document.ts";
+import { type MappingRule, readMappingRules } from "./mapping-rule.ts";
+import { readBoolean, readList, readMap, readText, reportUnknownKeys } from "./reader.ts";
+import { decodeBase64, readCertificates, type SensitiveText, sensitive } from "./sensitive.ts";
+import type { TextSource } from "./text-source.ts";
+
+/** Proxies of the host, from `stylus.site.network`. They may hold a password: never print them. */
+export interface ProxyAddresses {
+  readonly httpProxy?: string;
+  readonly httpsProxy?: string;
+  readonly noProxy?: string;
+}
+
+/** What a host's user data says about registries. */
+export interface UserData {
+  /** External registries in the order of the file; empty when there is none. */
+  readonly externals: readonly DeclaredRegistry[];
+  readonly mappingRules: readonly MappingRule[];
+  readonly proxy: ProxyAddresses;
+  /** `stylus.site.caCerts`, PEM: the host trusts them everywhere. */
+  readonly caCertificates: readonly string[];
+  /** `stylus.imageRedirectWebhook.enable`. */
+  readonly isRedirectEnabled: boolean;
+}
+
+export const NO_USER_DATA: UserData = {
+  externals: [],
+  mappingRules: [],
+  proxy: {},
+  caCertificates: [],
+  isRedirectEnabled: true,
+};
+
+const STYLUS_KEYS = [
+  "registryCredentials",
+  "externalRegistries",
+  "imageRedirectWebhook",
+  "site",
+  "managementMode",
+  "installationMode",
+  "enableMultiNode",
+  "path",
+  "imageOverride",
+  "featureGate",
+  "localUI",
+  "debug",
+  "trace",
+] as const;
+const REGISTRY_KEYS = [
+  "domain",
+  "username",
+  "password",
+  "encodedPassword",
+  "insecure",
+  "certificates",
+  "repositoryName",
+] as const;
+
+/** Reads a `#cloud-config` file: `stylus.registryCredentials` or `stylus.externalRegistries`, and what goes with them. */
+export function readUserData(source: TextSource, findings: Findings): UserData {
+  if (!/^\uFEFF?(?:#[^\n]*\n|\s*\n)*?#cloud-config\s*(?:\n|$)/.test(source.text)) {
+    findings.warn(
+      source.place(0, ""),
+      "cloud-config-missing",
+      "The first line is not #cloud-config, so the host would not read this file",
+      "Write #cloud-config as the first line",
+    );
+  }
+  const root = parseDocuments(source, findings).find((node) => node.kind !== "null");
+  const top = readMap(root, findings);
+  if (top === undefined) return NO_USER_DATA;
+  reportUnknownKeys(top, ["stylus"], findings);
+  const stylus = readMap(top.get("stylus"), findings);
+  reportUnknownKeys(stylus, STYLUS_KEYS, findings);
+  return {
+    ...readRegistries(top, stylus, findings),
+    ...readSite(stylus, findings),
+    isRedirectEnabled: readBoolean(stylus?.at("imageRedirectWebhook", "enable"), true, findings),
+  };
+}
+
+function readRegistries(
+  top: Node,
+  stylus: Node | undefined,
+  findings: Findings,
+): Pick<UserData, "externals" | "mappingRules"> {
+  const single = pick("registryCredentials", top, stylus, findings);
+  const several = pick("externalRegistries", top, stylus, findings);
+  const looseRules = pick(
+    "registryMappingRules",
+    top,
+    stylus,
+    findings,
+    "stylus.externalRegistries",
+  );
+  if (single !== undefined && several !== undefined) reportTwoSources(single, several, findings);
+  reportUnknownKeys(readMap(several, findings), ["registries", "registryMappingRules"], findings);
+  const listed = readList(several?.get("registries"), findings).map((node, i) =>
+    readRegistry(node, `user-data:externalRegistries[${i}]`, findings),
+  );
+  const alone =
+    single === undefined ? [] : [readRegistry(single, "user-data:registryCredentials", findings)];
+  return {
+    externals: [...alone, ...listed].filter((registry) => registry !== undefined),
+    mappingRules: [
+      ...readMappingRules(several?.get("registryMappingRules"), findings),
+      ...readMappingRules(looseRules, findings),
+    ],
+  };
+}
+
+/** Takes a key from where it belongs, or from beside it, where Palette's own samples slip. */
+function pick(
+  key: string,
+  top: Node,
+  stylus: Node | undefined,
+  findings: Findings,
+  home = "stylus",
+): Node | undefined {
+  const placed = home === "stylus" ? present(stylus?.get(key)) : undefined;
+  const slipped =
+    present(top.get(key)) ?? (home === "stylus" ? undefined : present(stylus?.get(key)));
+  if (slipped !== undefined) {
+    findings.warn(
+      slipped.place,
+      "key-misplaced",
+      `"${key}" stands at "${slipped.path}", where the host would not look; it is read all the same`,
+      `Move it below ${home}:`,
+    );
+  }
+  if (placed !== undefined && slipped !== undefined) reportTwoSources(placed, slipped, findings);
+  return placed ?? slipped;
+}
+
+function present(node: Node | undefined): Node | undefined {
+  const isEmpty =
+    node === undefined ||
+    node.kind === "null" ||
+    (node.kind === "map" && node.entries.length === 0);
+  return isEmpty ? undefined : node;
+}
+
+function reportTwoSources(first: Node, second: Node, findings: Findings): void {
+  findings.fault(
+    second.place,
+    "external-registry-twice",
+    `Cannot tell which external registry holds: "${first.path}" (line ${first.place.line}) and "${second.path}" are both there`,
+    "Keep registryCredentials for one registry, or externalRegistries for several; not both",
+  );
+}
+
+function readRegistry(
+  node: Node,
+  origin: string,
+  findings: Findings,
+): DeclaredRegistry | undefined {
+  if (readMap(node, findings) === undefined) return undefined;
+  reportUnknownKeys(node, REGISTRY_KEYS, findings);
+  const domainNode = node.get("domain");
+  const domain = readText(domainNode, findings);
+  const username = readText(node.get("username"), findings);
+  const password = readPassword(node, findings);
+  if (domain === undefined || domainNode === undefined) {
+    reportMissingDomain(node, findings);
+    return undefined;
+  }
+  const location = readLocation(domainNode, domain, findings);
+  if (location === undefined) return undefined;
+  return {
+    origin,
+    location,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password: password.secret }),
+    isMasked: password?.isMasked ?? false,
+    insecure: readBoolean(node.get("insecure"), false, findings),
+    certificates: readCertificates(node.get("certificates"), findings),
+    place: domainNode.place,
+  };
+}
+
+function readPassword(node: Node, findings: Findings): SensitiveText | undefined {
+  const passwordNode = node.get("password");
+  const text = passwordNode?.text ?? "";
+  const isEncoded = readBoolean(node.get("encodedPassword"), false, findings);
+  if (passwordNode === undefined || text === "") return undefined;
+  const plain = sensitive(text);
+  if (!isEncoded || plain.isMasked) return plain;
+  const decoded = decodeBase64(text);
+  if (decoded !== undefined) return sensitive(decoded.replace(/\r?\n$/, ""));
+  findings.fault(
+    passwordNode.place,
+    "base64-invalid",
+    "Cannot decode the password: encodedPassword is true, but the password is not base64",
+    "Encode the password with base64, or set encodedPassword: false",
+  );
+  return undefined;
+}
+
+/** Palette's template writes every field empty: that is no registry. One without a domain but with a user is a fault. */
+function reportMissingDomain(node: Node, findings: Findings): void {
+  const isBlank = node.entries.every(
+    ({ value }) => (value.text ?? "") === "" || value.boolean !== undefined,
+  );
+  if (isBlank) return;
+  findings.fault(
+    node.place,
+    "registry-without-domain",
+    "Cannot use the external registry: it has no domain",
+    "Set domain to the registry's host, host:port or host/path",
+  );
+}
+
+function readSite(
+  stylus: Node | undefined,
+  findings: Findings,
+): Pick<UserData, "proxy" | "caCertificates"> {
+  const network = readMap(stylus?.at("site", "network"), findings);
+  const [httpProxy, httpsProxy, noProxy] = ["httpProxy", "httpsProxy", "noProxy"].map((key) => {
+    return readText(network?.get(key), findings);
+  });
+  return {
+    proxy: {
+      ...(httpProxy === undefined ? {} : { httpProxy }),
+      ...(httpsProxy === undefined ? {} : { httpsProxy }),
+      ...(noProxy === undefined ? {} : { noProxy }),
+    },
+    caCertificates: readCertificates(stylus?.at("site", "caCerts"), findings),
+  };
+}
