@@ -6,6 +6,9 @@
  *
  * @module
  */
+export type { DockerCredentials } from "./access.ts";
+export { planDocument } from "./document.ts";
+export { makePlan } from "./make-plan.ts";
 export {
   type Plan,
   type PlannedImage,

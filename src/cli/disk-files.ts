@@ -1,0 +1,78 @@
+import { fstatSync, openSync, closeSync, readdirSync, readFileSync } from "node:fs";
+import { formatBytes, systemErrorCode } from "#base";
+import type { InputFiles, InputProblem } from "#profile";
+
+/**
+ * Largest input that is read, in bytes. Real profiles stay below a few MiB; YAML takes some sixty times
+ * its size in memory while it is parsed, and a site has little.
+ */
+export const INPUT_BYTES_MAX: number = 16 * 1024 * 1024;
+
+const STDIN = 0;
+
+/** The files of this machine; `-` is standard input, which is read once and remembered. */
+export function diskFiles(): InputFiles {
+  let stdin: Uint8Array | InputProblem | undefined;
+  return {
+    read(path) {
+      if (path !== "-") return readBounded(path);
+      stdin ??= readStdin();
+      return stdin;
+    },
+    list(folder) {
+      try {
+        return readdirSync(folder, { withFileTypes: true })
+          .filter((entry) => !entry.isDirectory())
+          .map(({ name }) => name)
+          .sort();
+      } catch (error) {
+        return explain(error);
+      }
+    },
+  };
+}
+
+function readBounded(path: string): Uint8Array | InputProblem {
+  let file: number | undefined;
+  try {
+    file = openSync(path, "r");
+    const stat = fstatSync(file);
+    if (stat.isDirectory()) return { code: "input-unreadable", message: "it is a folder, expected a file" };
+    if (stat.size > INPUT_BYTES_MAX) return tooLarge(stat.size);
+    const bytes = readFileSync(file);
+    return bytes.length > INPUT_BYTES_MAX ? tooLarge(bytes.length) : bytes;
+  } catch (error) {
+    return explain(error);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function readStdin(): Uint8Array | InputProblem {
+  try {
+    const bytes = readFileSync(STDIN);
+    return bytes.length > INPUT_BYTES_MAX ? tooLarge(bytes.length) : bytes;
+  } catch (error) {
+    return explain(error);
+  }
+}
+
+function tooLarge(bytes: number): InputProblem {
+  const message = `it has ${formatBytes(bytes)}, expected at most ${formatBytes(INPUT_BYTES_MAX)}`;
+  return { code: "input-too-large", message };
+}
+
+function explain(error: unknown): InputProblem {
+  switch (systemErrorCode(error)) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return { code: "input-missing", message: "it does not exist" };
+    case "EACCES":
+    case "EPERM":
+      return { code: "input-unreadable", message: "this user may not read it" };
+    case "EISDIR":
+      return { code: "input-unreadable", message: "it is a folder, expected a file" };
+    default:
+      return { code: "input-unreadable", message: systemErrorCode(error) ?? "reading it failed" };
+  }
+}

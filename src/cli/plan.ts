@@ -1,0 +1,23 @@
+import { planDocument } from "#plan";
+import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { formatPlan } from "./plan-text.ts";
+import { type Planned, type PlanOptions, planInputs } from "./plan-inputs.ts";
+import { formatFindings } from "./report.ts";
+
+export type OutputFormat = "text" | "json";
+
+/** `dray plan`: decides, moves nothing, needs no network. */
+export function runPlan(options: PlanOptions & { readonly output: OutputFormat }, context: CliContext): ExitCode {
+  const { plan } = planInputs(options, context);
+  if (options.output === "json") context.out(`${JSON.stringify(planDocument(plan), null, 2)}\n`);
+  else context.out(formatPlan(plan));
+  context.err(formatFindings(plan.faults, options.output === "json" ? [] : plan.warnings));
+  return plan.faults.length > 0 ? EXIT.refused : EXIT.done;
+}
+
+/** Plans for a command that needs a sound plan: shows what is wrong with it, and gives undefined then. */
+export function planOrRefuse(options: PlanOptions, context: CliContext): Planned | undefined {
+  const planned = planInputs(options, context);
+  context.err(formatFindings(planned.plan.faults, planned.plan.warnings));
+  return planned.plan.faults.length > 0 ? undefined : planned;
+}

@@ -1,0 +1,33 @@
+import { formatReference } from "#reference";
+import type { Plan, PlannedImage } from "./plan.ts";
+
+/**
+ * The plan as the JSON document of the outward contract (`apiVersion: drayage/v1`, `kind: Plan`).
+ * It holds no secret: of a credential only its origin is told.
+ */
+export function planDocument(plan: Plan): Readonly<Record<string, unknown>> {
+  return {
+    apiVersion: "drayage/v1",
+    kind: "Plan",
+    profiles: plan.profiles,
+    registries: plan.registries,
+    combination: plan.combination,
+    stages: plan.stages.map(({ name, images }) => ({ name, images: images.map(imageDocument) })),
+    warnings: plan.warnings,
+    faults: plan.faults,
+  };
+}
+
+function imageDocument(image: PlannedImage): Readonly<Record<string, unknown>> {
+  return {
+    declared: formatReference(image.declared),
+    packs: image.packs,
+    layer: image.layer,
+    category: image.category,
+    source: formatReference(image.source),
+    credential: image.access.origin,
+    local: image.local,
+    because: image.because,
+    at: image.at.map(({ file, line, column }) => ({ file, line, column })),
+  };
+}

@@ -1,0 +1,80 @@
+import type { Findings } from "#base";
+import { type ClusterInputs, DEFAULT_PROJECT } from "#profile";
+import { formatLocation, formatReference, prependRegistry } from "#reference";
+import { type DeclaredImage, isBootstrapImage } from "./image.ts";
+import type { PlanRegistries, Reason } from "./plan.ts";
+
+type LocalRegistry = NonNullable<PlanRegistries["local"]>;
+
+/** The local registry: the site file's word if it says anything, else what the packs declare. */
+export function decideLocalRegistry(
+  inputs: ClusterInputs,
+  findings: Findings,
+): LocalRegistry | null {
+  const { site, packedRegistry } = inputs;
+  const written = site.localRegistry;
+  const kind = written?.kind ?? packedRegistry?.kind ?? "none";
+  if (kind === "none") return null;
+  return {
+    kind,
+    address: decideAddress(kind, inputs, findings),
+    project: written?.project ?? packedRegistry?.project ?? DEFAULT_PROJECT,
+  };
+}
+
+function decideAddress(
+  kind: LocalRegistry["kind"],
+  inputs: ClusterInputs,
+  findings: Findings,
+): string | null {
+  const { site, packedRegistry } = inputs;
+  if (site.localRegistry?.address !== undefined) return formatLocation(site.localRegistry.address);
+  if (kind === "embedded") return site.listen;
+  if (packedRegistry !== undefined) {
+    const address = `127.0.0.1:${packedRegistry.port}`;
+    findings.warn(
+      packedRegistry.place,
+      "local-address-assumed",
+      `The profile declares a local registry (${packedRegistry.packNames.join(", ")}) and nothing says its address, so ${address} is assumed`,
+      "Set localRegistry.address in the site file to the host:port that nodes dial",
+    );
+    return address;
+  }
+  const place = site.localRegistry?.place ?? { file: "", line: 1, column: 1, path: "" };
+  findings.fault(
+    place,
+    "local-address-missing",
+    `Cannot use the local registry: localRegistry.kind is ${kind}, but it has no address`,
+    "Set localRegistry.address to the host:port that nodes dial",
+  );
+  return null;
+}
+
+/** The image's name in the local registry, or null, with the rules that say so. */
+export function decideUpload(
+  image: DeclaredImage,
+  local: LocalRegistry | null,
+): { readonly local: string | null; readonly because: readonly Reason[] } {
+  if (local === null || !image.isApplication || image.category === "provider")
+    return { local: null, because: [] };
+  if (isBootstrapImage(image)) {
+    const text =
+      "It belongs to the local registry itself, so it must not depend on it: not uploaded, not redirected to it";
+    return { local: null, because: [{ rule: "bootstrap", text }] };
+  }
+  if (local.address === null) return { local: null, because: [] };
+  const name = formatReference(prependRegistry(image.reference, { domain: local.address, path: local.project }));
+  return {
+    local: name,
+    because: [
+      {
+        rule: "local-upload",
+        text: `An application pack declares it, so it is uploaded to the local registry as ${name}`,
+      },
+      {
+        rule: "local-serve",
+        text: `From then on the local registry ${local.address} answers the cluster for it`,
+      },
+    ],
+  };
+}
