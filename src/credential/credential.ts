@@ -23,3 +23,18 @@ export interface Access {
 
 /** A registry that asks for nothing and that the system trusts. */
 export const ANONYMOUS: Access = { origin: null, insecure: false, certificates: [] };
+
+/** Programs that keep credentials (`docker-credential-<helper>`), as those who need one see them. */
+export interface CredentialHelpers {
+  /**
+   * Asks a helper for the credential of a server, each time anew: what it gives may be short-lived.
+   *
+   * @returns undefined when the helper has none for this server
+   * @throws {Failure} `credential-helper-failed`
+   */
+  get(
+    helper: string,
+    server: string,
+    options: { readonly signal: AbortSignal },
+  ): Promise<Credential | undefined>;
+}

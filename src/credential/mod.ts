@@ -5,4 +5,10 @@
  *
  * @module
  */
-export { type Access, ANONYMOUS, type Credential } from "./credential.ts";
+export { type Access, ANONYMOUS, type Credential, type CredentialHelpers } from "./credential.ts";
+export {
+  type DockerConfig,
+  dockerConfigFiles,
+  lookupDockerConfig,
+  parseDockerConfig,
+} from "./docker-config.ts";

@@ -1,0 +1,226 @@
+import type { Clock } from "#base";
+import type { Access, CredentialHelpers } from "#credential";
+import { hostOf, isLoopbackHost } from "./address.ts";
+import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
+import { type Authorization, Authorizer, type Purpose, type TokenExchange } from "./authorizer.ts";
+import type { Locality } from "./locality.ts";
+import { NetworkFailure } from "./network-failure.ts";
+import { Reachability } from "./reachability.ts";
+import { followRedirects } from "./redirect.ts";
+import { type Patience, withRetries } from "./retry.ts";
+import {
+  type Answer,
+  discard,
+  type Exchange,
+  exchange,
+  type TransportOptions,
+} from "./transport.ts";
+import { type Trust, trustFor } from "./trust.ts";
+import type { WarningLog } from "./warning-log.ts";
+
+/** What all clients of a process share. */
+export interface ClientPorts {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly patience: Patience;
+  readonly transport: TransportOptions;
+  readonly locality: Locality;
+  readonly helpers: CredentialHelpers;
+  readonly trustedTokenHosts: readonly string[];
+  readonly warnings: WarningLog;
+  /** Aborted when the process needs no registry any more. */
+  readonly lifetime: AbortSignal;
+}
+
+/** A request to a registry, in the registry's terms. */
+export interface RegistryRequest extends Purpose {
+  readonly method: "GET" | "HEAD";
+  /** From `/v2/` on. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * One registry, as one credential sees it: how it is reached, what it knows of us, whether it is
+ * there. All repositories of the registry share it.
+ */
+export class RegistryClient {
+  readonly #host: string;
+  readonly #access: Access;
+  readonly #ports: ClientPorts;
+  readonly #reachability: Reachability;
+  readonly #authorizer: Authorizer;
+  #trust: Trust | undefined;
+  /** The base URL that answered; until one has, {@link RegistryClient.#candidates} are tried. */
+  #base: URL | undefined;
+
+  constructor(host: string, access: Access, ports: ClientPorts) {
+    this.#host = host;
+    this.#access = access;
+    this.#ports = ports;
+    this.#reachability = new Reachability(ports.clock);
+    this.#authorizer = new Authorizer({
+      registry: host,
+      access,
+      clock: ports.clock,
+      helpers: ports.helpers,
+      trustedTokenHosts: ports.trustedTokenHosts,
+      locality: ports.locality,
+      lifetime: ports.lifetime,
+      send: (request) => this.#sendForToken(request),
+      context: () => this.context(),
+    });
+  }
+
+  /** Whether calls fail at once for the moment, because nobody could be reached. */
+  get isUnreachable(): boolean {
+    return this.#reachability.downBecause !== undefined;
+  }
+
+  /** What explains an answer of this registry. */
+  context(): AnswerContext {
+    return {
+      registry: this.#host,
+      access: this.#access,
+      nowMs: this.#ports.clock.now(),
+      stallMs: this.#ports.patience.stallMs,
+      redact: (text) => this.#authorizer.redact(text),
+    };
+  }
+
+  /**
+   * Makes a request until it is answered with something that repeating would not change: with all it
+   * takes of authorisation, redirects and patience. The retries end where the headers begin.
+   *
+   * @returns an answer of any status but 401 and those that mean "not now"
+   * @throws {Failure} whatever keeps such an answer from coming
+   */
+  request(request: RegistryRequest): Promise<Answer> {
+    const { clock, random, patience } = this.#ports;
+    const { signal } = request;
+    return this.#reachability.run(signal, () =>
+      withRetries(() => this.#attempt(request), { patience, clock, random, signal }),
+    );
+  }
+
+  async #attempt(request: RegistryRequest): Promise<Answer> {
+    let answer = await this.#authorised(request);
+    if (answer.status === 401) answer = await this.#asStranger(request, answer);
+    if (this.#isForeign(answer) && EXPIRED_STATUSES.has(answer.status)) {
+      // The address that the registry gave has run out; it gives a new one (C-44).
+      await discard(answer);
+      answer = await this.#authorised(request);
+    }
+    if (isTransient(answer)) throw await answerFailure(answer, this.context());
+    return answer;
+  }
+
+  /** A 401 of the registry is answered here; one from elsewhere is returned. */
+  async #authorised(request: RegistryRequest): Promise<Answer> {
+    const base = this.#base ?? this.#candidates()[0];
+    let authorization = base && (await this.#authorizer.anticipate(base, request));
+    for (let round = 0; ; round += 1) {
+      const answer = await this.#follow(
+        await this.#first(request, authorization),
+        request,
+        authorization,
+      );
+      if (answer.status !== 401 || this.#isForeign(answer)) return answer;
+      authorization = await this.#authorizer.answerChallenge(answer, request, authorization, round);
+    }
+  }
+
+  /** Asks the host that the registry redirected to, as nobody, when it wants a token of its own (C-41). */
+  async #asStranger(request: RegistryRequest, refused: Answer): Promise<Answer> {
+    const header = await this.#authorizer.asStranger(refused, request);
+    if (header === undefined) return refused;
+    await discard(refused);
+    const answer = await this.#send(request, refused.url, { header });
+    return this.#follow(answer, request, undefined);
+  }
+
+  async #follow(
+    first: Answer,
+    request: RegistryRequest,
+    authorization: Authorization | undefined,
+  ): Promise<Answer> {
+    const registry = this.#base ?? first.url;
+    const answer = await followRedirects(first, registry, this.#ports.locality, (url, isForeign) =>
+      this.#send(request, url, isForeign ? undefined : authorization),
+    );
+    this.#ports.warnings.note(this.#host, answer.headers.get("warning"));
+    return answer;
+  }
+
+  #isForeign({ url }: Answer): boolean {
+    return url.origin !== this.#base?.origin;
+  }
+
+  /** The request to the registry itself, by the first scheme that it speaks and is allowed. */
+  async #first(
+    request: RegistryRequest,
+    authorization: Authorization | undefined,
+  ): Promise<Answer> {
+    const bases = this.#base === undefined ? this.#candidates() : [this.#base];
+    for (const [i, base] of bases.entries()) {
+      try {
+        const answer = await this.#send(request, new URL(request.path, base), authorization);
+        this.#found(base, i > 0);
+        return answer;
+      } catch (error) {
+        if (!(error instanceof NetworkFailure)) throw error;
+        const isLast = i === bases.length - 1;
+        if (!isLast && (error.trouble === "no-tls" || error.trouble === "refused")) continue;
+        if (error.foundNobody) this.#reachability.foundNobody(error);
+        throw error;
+      }
+    }
+    throw new Error("Broken assertion: a registry has at least one base URL");
+  }
+
+  #found(base: URL, isFallback: boolean): void {
+    this.#reachability.reached();
+    if (this.#base !== undefined) return;
+    this.#base = base;
+    if (isFallback && this.#access.insecure) {
+      this.#ports.warnings.say(
+        this.#host,
+        "it speaks no https: plain http is used, as `insecure` allows",
+      );
+    }
+  }
+
+  /** https; plain http after it only for registries declared insecure and for this machine (C-154). */
+  #candidates(): readonly [URL, ...URL[]] {
+    const https = new URL(`https://${this.#host}`);
+    const mayUsePlain = this.#access.insecure || isLoopbackHost(hostOf(https));
+    return mayUsePlain ? [https, new URL(`http://${this.#host}`)] : [https];
+  }
+
+  #send(
+    { method, headers, subject, signal }: RegistryRequest,
+    url: URL,
+    authorization: Pick<Authorization, "header"> | undefined,
+  ): Promise<Answer> {
+    return this.#exchange({
+      method,
+      url,
+      headers:
+        authorization === undefined ? headers : { ...headers, Authorization: authorization.header },
+      subject,
+      signal,
+    });
+  }
+
+  #sendForToken(request: TokenExchange): Promise<Answer> {
+    return this.#exchange({ ...request, signal: this.#ports.lifetime });
+  }
+
+  async #exchange(request: Omit<Exchange, "trust">): Promise<Answer> {
+    this.#trust ??= trustFor(this.#host, this.#access);
+    return exchange({ ...request, trust: this.#trust }, this.#ports.transport);
+  }
+}
+
+/** What object stores and CDNs answer to a signed URL that has run out. */
+const EXPIRED_STATUSES: ReadonlySet<number> = new Set([400, 401, 403]);

@@ -1,0 +1,119 @@
+import { createHash } from "node:crypto";
+import type { Clock } from "#base";
+import type { Source } from "#content";
+import type { Access, Credential, CredentialHelpers } from "#credential";
+import { canonicalDomain, type Reference } from "#reference";
+import { Locality } from "./locality.ts";
+import type { ProxySettings } from "./proxy.ts";
+import { RegistryClient } from "./registry-client.ts";
+import { Repository } from "./repository.ts";
+import { PATIENCE, type Patience } from "./retry.ts";
+import { type RemoteNotice, WarningLog } from "./warning-log.ts";
+
+export type { RemoteNotice } from "./warning-log.ts";
+
+/** What a {@link Remote} needs of the world around it. */
+export interface RemoteOptions {
+  readonly clock: Clock;
+  /** A number in [0, 1), for the jitter of waits. */
+  readonly random: () => number;
+  readonly userAgent: string;
+  /** Already chosen between environment and user data; the environment itself is not read here. */
+  readonly proxy: ProxySettings;
+  /** Hosts, with or without port, to which a token realm may send credentials beside the safe ones. */
+  readonly trustedTokenHosts: readonly string[];
+  readonly helpers: CredentialHelpers;
+  /** The addresses of a host name; `dnsAddresses` asks the system. */
+  readonly lookupAddresses: (host: string) => Promise<readonly string[]>;
+  /** Told of each thing once: a fall-back to plain http, a registry's own warnings. */
+  readonly onNotice?: (notice: RemoteNotice) => void;
+  readonly patience?: Patience;
+}
+
+/** All registries, for one process: connections, tokens and what was learned about hosts are shared. */
+export class Remote {
+  readonly #options: RemoteOptions;
+  readonly #clients = new Map<string, RegistryClient>();
+  readonly #lifetime = new AbortController();
+  readonly #warnings: WarningLog;
+  readonly #locality: Locality;
+
+  constructor(options: RemoteOptions) {
+    this.#options = options;
+    this.#warnings = new WarningLog(options.onNotice ?? (() => undefined));
+    this.#locality = new Locality(options);
+  }
+
+  /**
+   * The repository of a reference; its tag and digest take no part.
+   *
+   * Nothing is sent yet. What the source throws is a Failure that names the registry and, in its
+   * hint, where the access's credential came from.
+   */
+  repository(reference: Reference, access: Access): Source {
+    const client = this.#client(reference, access);
+    return new Repository(reference, client, this.#patience.stallMs);
+  }
+
+  /**
+   * Whether requests for this registry fail at once for the moment: it could not be reached at all
+   * (name, connection, time-out) through all attempts of an earlier call, less than half a minute ago.
+   */
+  isUnreachable(reference: Reference, access: Access): boolean {
+    return this.#client(reference, access).isUnreachable;
+  }
+
+  /** Ends what goes on behind the callers' backs: requests for tokens that several wait for. */
+  close(): void {
+    this.#lifetime.abort(new Error("The client was closed"));
+  }
+
+  get #patience(): Patience {
+    return this.#options.patience ?? PATIENCE;
+  }
+
+  #client({ domain }: Reference, access: Access): RegistryClient {
+    const host = apiHost(domain);
+    const key = `${host} ${accessKey(access)}`;
+    const known = this.#clients.get(key);
+    if (known !== undefined) return known;
+    const { clock, random, helpers, trustedTokenHosts, userAgent, proxy } = this.#options;
+    const client = new RegistryClient(host, access, {
+      clock,
+      random,
+      helpers,
+      trustedTokenHosts,
+      patience: this.#patience,
+      transport: { userAgent, proxy, headerTimeoutMs: this.#patience.headerTimeoutMs },
+      locality: this.#locality,
+      warnings: this.#warnings,
+      lifetime: this.#lifetime.signal,
+    });
+    this.#clients.set(key, client);
+    return client;
+  }
+}
+
+/** Docker Hub answers elsewhere than its name says (C-153). */
+function apiHost(domain: string): string {
+  const canonical = canonicalDomain(domain);
+  return canonical === "docker.io" ? "registry-1.docker.io" : canonical;
+}
+
+/** The same for accesses that are the same in everything that a connection depends on. */
+function accessKey({ origin, insecure, certificates, credential }: Access): string {
+  const identity = JSON.stringify([origin, insecure, certificates, identityOf(credential)]);
+  return createHash("sha256").update(identity).digest("hex");
+}
+
+function identityOf(credential: Credential | undefined): readonly string[] {
+  if (credential === undefined) return [];
+  switch (credential.kind) {
+    case "password":
+      return ["password", credential.username, credential.password.reveal()];
+    case "helper":
+      return ["helper", credential.helper, credential.server];
+    default:
+      return [credential.kind, credential.token.reveal()];
+  }
+}
