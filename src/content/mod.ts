@@ -2,8 +2,20 @@
  * Content on the move: the ports that registries and stores are reached through, verification, and
  * copying the graph of an image from one to the other.
  *
+ * Nothing here knows HTTP or a disk. What is right and what is not is decided in one place,
+ * `verify.ts`, for every fetch and every store.
+ *
  * @module
  */
+export { type CopyOptions, type CopyResult, copyContent, writeContent } from "./copy.ts";
+export {
+  type GraphDocument,
+  type ImageGraph,
+  platformWarning,
+  readImageGraph,
+} from "./graph.ts";
+export { createHasher, digestOf, type Hasher } from "./hash.ts";
+export { createMemoryStore, type MemoryStore } from "./memory.ts";
 export type {
   CallOptions,
   Fetcher,
@@ -13,3 +25,4 @@ export type {
   Source,
   Store,
 } from "./ports.ts";
+export { contentMissing, createVerifier, fetchVerified, type Verifier } from "./verify.ts";

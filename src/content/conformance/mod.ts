@@ -1,0 +1,10 @@
+/**
+ * What every store and every source must do, as tests that run against any of them. The disk, the
+ * memory, the registry client and the embedded registry are held to the same words.
+ *
+ * For tests only: it declares `bun:test` suites when it is called.
+ *
+ * @module
+ */
+export { type OpenSource, type SourceContent, sourceConformance } from "./source.ts";
+export { type OpenStore, storeConformance } from "./store.ts";

@@ -1,0 +1,137 @@
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { systemErrorCode } from "#base";
+
+/** A file that is open. Offsets and sizes are bytes. */
+export interface DiskFile {
+  /** Writes all of the bytes at the offset. */
+  write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** Reads into the buffer from the offset; gives how many bytes came, 0 at the end of the file. */
+  read(buffer: Uint8Array, offset: number): Promise<number>;
+  /** Returns once what was written would survive a power cut. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * What the store asks of a file system: the seam at which tests make the n-th operation fail.
+ * Everything rejects with the system's own error.
+ */
+export interface Disk {
+  /** Creates the folder and those above it; no error when it is there. */
+  makeFolder(path: string): Promise<void>;
+  /** Names of the entries of a folder; none when there is no such folder. */
+  list(path: string): Promise<readonly string[]>;
+  /** Size of a regular file; undefined when there is none of that name. */
+  sizeOf(path: string): Promise<number | undefined>;
+  /** Opens a file for writing that must not exist yet. */
+  create(path: string): Promise<DiskFile>;
+  /** Opens a file for reading; undefined when there is none of that name. */
+  open(path: string): Promise<DiskFile | undefined>;
+  /** Moves a file within the file system, over one that may be there, at once or not at all. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file or a folder with all in it; no error when there is none. */
+  remove(path: string): Promise<void>;
+  /** Returns once the names in a folder would survive a power cut. */
+  syncFolder(path: string): Promise<void>;
+  /** Bytes that this process may still write to the file system. */
+  freeBytes(path: string): Promise<number>;
+}
+
+/** The machine's disk. Files are written at explicit offsets: Bun's FileSink hides ENOSPC (measured). */
+export const systemDisk: Disk = {
+  async makeFolder(path) {
+    await mkdir(path, { recursive: true });
+  },
+  list: async (path) => (await unlessMissing(readdir(path))) ?? [],
+  async sizeOf(path) {
+    const stats = await unlessMissing(stat(path));
+    return stats?.isFile() ? stats.size : undefined;
+  },
+  create: async (path) => diskFile(await open(path, "wx", 0o644)),
+  async open(path) {
+    const handle = await unlessMissing(open(path, "r"));
+    return handle === undefined ? undefined : diskFile(handle);
+  },
+  rename,
+  async remove(path) {
+    await rm(path, { force: true, recursive: true });
+  },
+  async syncFolder(path) {
+    const folder = await open(path, "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  },
+  async freeBytes(path) {
+    const { bavail, bsize } = await statfs(path);
+    return bavail * bsize;
+  },
+};
+
+function diskFile(handle: FileHandle): DiskFile {
+  return {
+    async write(bytes, offset) {
+      // A disk that is nearly full takes a part and refuses only the next write.
+      for (let done = 0; done < bytes.byteLength; ) {
+        const { bytesWritten } = await handle.write(
+          bytes,
+          done,
+          bytes.byteLength - done,
+          offset + done,
+        );
+        done += bytesWritten;
+      }
+    },
+    async read(buffer, offset) {
+      return (await handle.read(buffer, 0, buffer.byteLength, offset)).bytesRead;
+    },
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
+
+async function unlessMissing<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Writes a small file so that a reader, and the next start after a power cut, sees all of it or the one before. */
+export async function replaceFile(
+  disk: Disk,
+  { path, folder, draft }: { path: string; folder: string; draft: string },
+  text: string,
+): Promise<void> {
+  await disk.remove(draft);
+  const file = await disk.create(draft);
+  try {
+    await file.write(new TextEncoder().encode(text), 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(draft, path);
+  await disk.syncFolder(folder);
+}
+
+/** A small file as text, or undefined when there is none. */
+export async function readText(disk: Disk, path: string): Promise<string | undefined> {
+  const size = await disk.sizeOf(path);
+  const file = size === undefined ? undefined : await disk.open(path);
+  if (size === undefined || file === undefined) return undefined;
+  try {
+    const bytes = new Uint8Array(size);
+    let offset = 0;
+    for (let count = -1; count !== 0 && offset < size; offset += count) {
+      count = await file.read(bytes.subarray(offset), offset);
+    }
+    return new TextDecoder().decode(bytes.subarray(0, offset));
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import { quoted } from "#base";
+import type { NamedContent } from "#content";
+import { type Digest, digestAlgorithm, digestHex, isJsonObject, OCI_INDEX } from "#oci";
+import { type Disk, readText } from "./disk.ts";
+import { storeUnusable } from "./failure.ts";
+
+/** Where things lie in a data folder, which is an OCI image layout with a few files beside it. */
+export interface Layout {
+  readonly dataDir: string;
+  readonly blobs: string;
+  /** Content that is not verified yet; nothing in it is ever shown. */
+  readonly ingest: string;
+  readonly database: string;
+  readonly index: string;
+  readonly marker: string;
+}
+
+export function layoutOf(dataDir: string): Layout {
+  return {
+    dataDir,
+    blobs: join(dataDir, "blobs"),
+    ingest: join(dataDir, "ingest"),
+    database: join(dataDir, "drayage.db"),
+    index: join(dataDir, "index.json"),
+    marker: join(dataDir, "oci-layout"),
+  };
+}
+
+/** The folder of a digest's blob. A {@link Digest} was parsed, so no other path can come of it (SEC-5, S-69). */
+export function blobFolder({ blobs }: Layout, digest: Digest): string {
+  return join(blobs, digestAlgorithm(digest));
+}
+
+export function blobPath(layout: Layout, digest: Digest): string {
+  return join(blobFolder(layout, digest), digestHex(digest));
+}
+
+/** What marks a folder as an OCI image layout (OCI image spec, "oci-layout file"). */
+export const LAYOUT_MARKER = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
+
+/**
+ * The `index.json` of a store: every name, in order, so that the same names always give the same
+ * bytes. It is for other tools; nothing of ours reads names from it.
+ */
+export function formatIndex(names: readonly NamedContent[]): string {
+  const manifests = names.map(({ name, descriptor: { mediaType, digest, size } }) => ({
+    mediaType,
+    digest,
+    size,
+    annotations: { "org.opencontainers.image.ref.name": name },
+  }));
+  return `${JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }, null, 1)}\n`;
+}
+
+/** What a store creates before its database, and what file systems put into their root. */
+const HARMLESS = /^(blobs|ingest|lock\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
+
+/**
+ * Refuses a folder that is somebody else's: we would write into it, and over its `index.json`.
+ *
+ * @throws {Failure} `store-unusable`
+ */
+export async function refuseAlien(disk: Disk, layout: Layout): Promise<void> {
+  const entries = await disk.list(layout.dataDir);
+  if (entries.includes("drayage.db")) return refuseOtherVersion(disk, layout);
+  const alien = entries.find((entry) => !HARMLESS.test(entry) && !entry.startsWith("drayage.db"));
+  if (alien === undefined) return;
+  throw storeUnusable(layout.dataDir, `it holds ${quoted(alien, 80)}, which no \`dray\` wrote`);
+}
+
+async function refuseOtherVersion(disk: Disk, layout: Layout): Promise<void> {
+  const marker = await readText(disk, layout.marker);
+  if (marker === undefined || marker.trim() === "") return;
+  const version = layoutVersion(marker);
+  if (version?.startsWith("1.")) return;
+  throw storeUnusable(
+    layout.dataDir,
+    `its oci-layout file says version ${quoted(version ?? "unknown", 40)}`,
+  );
+}
+
+function layoutVersion(marker: string): string | undefined {
+  try {
+    const json: unknown = JSON.parse(marker);
+    const version = isJsonObject(json) ? json["imageLayoutVersion"] : undefined;
+    return typeof version === "string" ? version : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,68 @@
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
+import { type Clock, Failure, quoted, systemErrorCode } from "#base";
+import { isJsonObject } from "#oci";
+import { type Disk, readText, replaceFile } from "./disk.ts";
+
+/** The right to write to a store, held by one process at a time. */
+export interface Lock {
+  release(): void;
+}
+
+/**
+ * Takes the lock of a data folder. The kernel frees it with the process, however that ends, so it is
+ * never stale: it is an exclusive transaction on a SQLite database of its own, which is what Bun has
+ * in place of flock (measured).
+ *
+ * @throws {Failure} `store-locked`, which says who holds it
+ */
+export async function takeLock(disk: Disk, dataDir: string, clock: Clock): Promise<Lock> {
+  const holderPath = join(dataDir, "lock.json");
+  const database = new Database(join(dataDir, "lock.db"));
+  try {
+    database.run("PRAGMA busy_timeout = 0");
+    database.run("BEGIN EXCLUSIVE");
+  } catch (error) {
+    database.close();
+    if (systemErrorCode(error) !== "SQLITE_BUSY") throw error;
+    throw locked(dataDir, await readText(disk, holderPath));
+  }
+  const release = () => {
+    database.run("ROLLBACK");
+    database.close();
+  };
+  try {
+    const holder = { pid: process.pid, since: new Date(clock.now()).toISOString() };
+    const draft = join(dataDir, "lock.json.draft");
+    const at = { path: holderPath, folder: dataDir, draft };
+    await replaceFile(disk, at, `${JSON.stringify(holder)}\n`);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { release };
+}
+
+function locked(dataDir: string, holderText: string | undefined): Failure {
+  const holder = readHolder(holderText);
+  return new Failure({
+    code: "store-locked",
+    message: `Cannot open store ${quoted(dataDir)} for writing: ${holder?.text ?? "another process"} holds it, expected no other writer`,
+    hint:
+      holder === undefined
+        ? "Find the other `dray` with `ps ax`, wait for it or stop it, then try again"
+        : `Look at it with \`ps -p ${holder.pid}\`, wait for it or stop it, then try again`,
+  });
+}
+
+function readHolder(text: string | undefined): { text: string; pid: number } | undefined {
+  try {
+    const holder: unknown = JSON.parse(text ?? "");
+    if (!isJsonObject(holder)) return undefined;
+    const { pid, since } = holder;
+    if (typeof pid !== "number" || typeof since !== "string") return undefined;
+    return { text: `process ${pid} (since ${quoted(since, 40)})`, pid };
+  } catch {
+    return undefined;
+  }
+}
