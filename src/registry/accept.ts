@@ -1,0 +1,28 @@
+import { bareMediaType, isIndexType, isManifestType } from "#oci";
+
+/**
+ * Whether a manifest of this type may be sent for an `Accept` header.
+ *
+ * It is sent as it is stored or not at all, for another form would have another digest. Only a client
+ * that names manifest types and not this one is turned away (S-24): what else is in the header says
+ * nothing about manifests, and clients are careless with it.
+ */
+export function accepts(header: string | null, mediaType: string): boolean {
+  const types = (header ?? "").split(",").map(bareMediaType);
+  if (types.some((type) => type === mediaType || type === "*/*" || type === "application/*")) {
+    return true;
+  }
+  return !types.some((type) => isManifestType(type) || isIndexType(type));
+}
+
+/** Whether a client has this version already: `If-None-Match`, quoted or not, weak or strong (S-25). */
+export function matchesEtag(header: string | null, digest: string): boolean {
+  if (header === null) return false;
+  return header.split(",").some((entry) => {
+    const tag = entry
+      .trim()
+      .replace(/^W\//, "")
+      .replace(/^"(.*)"$/, "$1");
+    return tag === "*" || tag === digest;
+  });
+}

@@ -1,0 +1,105 @@
+import { expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isFailure } from "#base";
+import { openHtpasswd } from "#registry";
+import { parseHtpasswd } from "./htpasswd.ts";
+
+/** Written by Apache's `htpasswd -nbB -C 5`, in its own spelling of bcrypt. */
+const ALICE = "alice:$2y$05$qFj30joyv235u8MbefXLG.GAlnky0FX0NsU2W9LlmR6epsrxq2/Ye";
+
+async function withFile(text: string, act: (path: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "dray-htpasswd-"));
+  const path = join(folder, "htpasswd");
+  await writeFile(path, text);
+  await act(path).finally(() => rm(folder, { recursive: true }));
+}
+
+async function failureOf(act: () => unknown): Promise<{ code: string; message: string }> {
+  try {
+    await act();
+  } catch (error) {
+    if (isFailure(error)) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
+}
+
+const hashed = (password: string) => Bun.password.hash(password, { algorithm: "bcrypt", cost: 4 });
+
+test("openHtpasswd() lets in who has the password, and nobody else", async () => {
+  await withFile(`# users\n\n${ALICE}\r\n`, async (path) => {
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+    expect(await users.verify("alice", "S3cret")).toBe(false);
+    expect(await users.verify("alice", "")).toBe(false);
+    expect(await users.verify("bob", "s3cret")).toBe(false);
+    expect(await users.verify("__proto__", "s3cret")).toBe(false);
+  });
+});
+
+test("openHtpasswd() gives one answer to many who ask at once", async () => {
+  await withFile(ALICE, async (path) => {
+    const users = await openHtpasswd(path);
+    const answers = ["s3cret", "s3cret", "wrong", "s3cret"].map((p) => users.verify("alice", p));
+    expect(await Promise.all(answers)).toEqual([true, true, false, true]);
+  });
+});
+
+test("openHtpasswd() reads the file again when it has changed, and forgets what it had proven", async () => {
+  await withFile(ALICE, async (path) => {
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+    await writeFile(path, `alice:${await hashed("new")}\nbob:${await hashed("b")}\n`);
+    expect(await users.verify("alice", "s3cret")).toBe(false);
+    expect(await users.verify("alice", "new")).toBe(true);
+    expect(await users.verify("bob", "b")).toBe(true);
+  });
+});
+
+test("openHtpasswd() lets nobody in once the file is gone or spoiled", async () => {
+  await withFile(ALICE, async (path) => {
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+    await writeFile(path, "alice:plain\n");
+    const spoiled = await failureOf(() => users.verify("alice", "s3cret"));
+    expect(spoiled.code).toBe("htpasswd-invalid");
+    await rm(path);
+    const gone = await failureOf(() => users.verify("alice", "s3cret"));
+    expect(gone.code).toBe("htpasswd-unreadable");
+    await writeFile(path, ALICE);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+  });
+});
+
+test("openHtpasswd() takes no password longer than bcrypt looks at", async () => {
+  const password = "p".repeat(72);
+  await withFile(`alice:${await hashed(password)}`, async (path) => {
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", password)).toBe(true);
+    expect(await users.verify("alice", `${password}x`)).toBe(false);
+  });
+});
+
+test("openHtpasswd() fails when there is no file", async () => {
+  const failure = await failureOf(() => openHtpasswd("/nonexistent/htpasswd"));
+  expect(failure.code).toBe("htpasswd-unreadable");
+});
+
+test("parseHtpasswd() names the line that it refuses, and not what is in it", async () => {
+  const refused = [
+    "bob:{SHA}hunter2",
+    "bob:hunter2",
+    "hunter2",
+    ":$2y$05$hunter2",
+    "bob:$apr1$hunter2",
+  ];
+  for (const line of refused) {
+    const failure = await failureOf(() => parseHtpasswd(`${ALICE}\n${line}\n`, "/etc/htpasswd"));
+    expect(failure.code).toBe("htpasswd-invalid");
+    expect(failure.message).toContain("line 2");
+    expect(failure.message).not.toContain("hunter2");
+  }
+});

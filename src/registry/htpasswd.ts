@@ -1,0 +1,118 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import { Failure, Limiter, quoted, SingleFlight } from "#base";
+
+/** Who may use a registry. */
+export interface Users {
+  /** Whether this is the user's password. It takes as long for a user that there is not (S-50). */
+  verify(username: string, password: string): Promise<boolean>;
+}
+
+/** bcrypt in the spellings that htpasswd, nginx and others write. */
+const BCRYPT = /^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/;
+
+/** bcrypt looks at no more than this. Bun would hash a longer password first, which htpasswd does not. */
+const PASSWORD_BYTES_MAX = 72;
+
+/** How many passwords are remembered as right; more than a site has users. */
+const PROVEN_MAX = 1000;
+
+/** A comparison keeps a core busy for a tenth of a second: logins must not starve the deliveries. */
+const COMPARISONS_MAX = 2;
+
+const never: AbortSignal = new AbortController().signal;
+
+/**
+ * Reads an htpasswd file, and reads it again whenever it changes. Only bcrypt is accepted. While the
+ * file cannot be used, nobody is let in.
+ *
+ * @throws {Failure} `htpasswd-unreadable`, `htpasswd-invalid`; `verify` throws them as well
+ */
+export async function openHtpasswd(path: string): Promise<Users> {
+  const key = randomBytes(32);
+  const proven = new Set<string>();
+  const comparing = new SingleFlight<boolean>();
+  const limiter = new Limiter(COMPARISONS_MAX);
+  let users = await readUsers(path);
+
+  const verify = async (username: string, password: string): Promise<boolean> => {
+    const version = await versionOf(path);
+    if (version !== users.version) users = await readUsers(path);
+    if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX || password === "") return false;
+    const hash = users.hashes.get(username);
+    const [anyHash] = users.hashes.values();
+    const compared = hash ?? anyHash;
+    if (compared === undefined) return false;
+    // The hash is part of it: what was proven for one password says nothing once it was changed.
+    const proof = createHmac("sha256", key)
+      .update(JSON.stringify([username, password, compared]))
+      .digest("base64");
+    if (proven.has(proof)) return true;
+    const isRight = await comparing.run(proof, () =>
+      limiter.run(never, () => Bun.password.verify(password, compared, "bcrypt")),
+    );
+    if (!isRight || hash === undefined) return false;
+    if (proven.size >= PROVEN_MAX) proven.clear();
+    proven.add(proof);
+    return true;
+  };
+  return { verify };
+}
+
+interface UserTable {
+  /** Differs when the file was changed or replaced. */
+  readonly version: string;
+  readonly hashes: ReadonlyMap<string, string>;
+}
+
+async function readUsers(path: string): Promise<UserTable> {
+  // The version first: what is written after it is read again the next time.
+  const version = await versionOf(path);
+  return { version, hashes: parseHtpasswd(await orUnreadable(path, readFile(path, "utf8")), path) };
+}
+
+async function versionOf(path: string): Promise<string> {
+  const { ino, size, mtimeMs } = await orUnreadable(path, stat(path));
+  return `${ino}.${size}.${mtimeMs}`;
+}
+
+/**
+ * Reads the text of an htpasswd file into hashes by user.
+ *
+ * @param path for the message
+ * @throws {Failure} `htpasswd-invalid`
+ */
+export function parseHtpasswd(text: string, path: string): ReadonlyMap<string, string> {
+  const hashes = new Map<string, string>();
+  for (const [index, line] of text.split("\n").entries()) {
+    const entry = line.trim();
+    if (entry === "" || entry.startsWith("#")) continue;
+    const colon = entry.indexOf(":");
+    const hash = entry.slice(colon + 1);
+    if (colon < 1 || !BCRYPT.test(hash)) throw invalid(path, index + 1);
+    hashes.set(entry.slice(0, colon), hash);
+  }
+  return hashes;
+}
+
+async function orUnreadable<T>(path: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    throw new Failure({
+      code: "htpasswd-unreadable",
+      message: `Cannot read the users of the registry: ${quoted(path)} is not readable, expected an htpasswd file`,
+      hint: `Write one with \`htpasswd -Bc ${path} USER\``,
+      cause,
+    });
+  }
+}
+
+/** The line itself is a secret, so it is named by its number. */
+function invalid(path: string, line: number): Failure {
+  return new Failure({
+    code: "htpasswd-invalid",
+    message: `Cannot use line ${line} of ${quoted(path)}: it is not understood, expected a user, ":" and a bcrypt hash`,
+    hint: `Write the line with \`htpasswd -B ${path} USER\``,
+  });
+}
