@@ -1,0 +1,513 @@
+import { describe, expect, test } from "bun:test";
+import { Failure } from "#base";
+import { createMemoryStore, type Store } from "#content";
+import { createDeliverySite, incompleteNames } from "#test-support/delivery-site";
+import type { Fault, ScriptedRequest } from "#test-support/scripted-world";
+import type { DeliveryEvent } from "./event.ts";
+
+const OS = "reg.test/os/kairos:v1";
+const CNI = "reg.test/cni/cilium:v1";
+const CSI = "reg.test/csi/longhorn:v1";
+const APP = "other.test/apps/shop:v1";
+const SITE = { provider: [OS], infrastructure: [CNI, CSI], application: [APP] };
+
+function filledSite(store?: Store) {
+  const site = createDeliverySite(store);
+  site.world.push(OS, { layers: ["base system", "kubernetes"] });
+  site.world.push(CNI, { layers: ["shared base", "cilium agent"] });
+  site.world.push(CSI, { layers: ["shared base", "longhorn manager"] });
+  site.world.push(APP, { layers: ["shared base", "the shop"] });
+  return site;
+}
+
+function failing(
+  code: string,
+  options: { transient?: boolean; retryAfterMs?: number } = {},
+): Failure {
+  return new Failure({ code, message: "Cannot ask the registry", hint: "Wait", ...options });
+}
+
+const UNREACHABLE: Fault = {
+  kind: "refuse",
+  failure: failing("registry-unreachable", { transient: true }),
+};
+const RESET = failing("registry-unreachable", { transient: true });
+
+function outcomes(events: readonly DeliveryEvent[]): Record<string, string> {
+  const done = events.filter((event) => event.type === "image-done");
+  return Object.fromEntries(done.map(({ image, outcome }) => [image, outcome]));
+}
+
+function blobsOf(requests: readonly ScriptedRequest[]): readonly string[] {
+  return requests.filter(({ kind }) => kind === "blob").map(({ target }) => target);
+}
+
+describe("deliver()", () => {
+  test("brings every image of every stage into the store under its declared name", async () => {
+    const site = filledSite();
+    const { summary, events } = await site.run(SITE);
+    expect(summary.outcome).toBe("done");
+    expect(outcomes(events)).toEqual({
+      [OS]: "delivered",
+      [CNI]: "delivered",
+      [CSI]: "delivered",
+      [APP]: "delivered",
+    });
+    expect((await site.store.names()).map(({ name }) => name)).toEqual([APP, CNI, CSI, OS]);
+    expect(await incompleteNames(site.store)).toEqual([]);
+  });
+
+  test("stores under the declared name what it fetched from the source", async () => {
+    const site = createDeliverySite();
+    const root = site.world.push("mirror.test/ext/shop:v1", { layers: ["a"] });
+    await site.run({ application: [`${APP} <- mirror.test/ext/shop:v1`] });
+    expect(await site.store.lookup(APP)).toEqual(root);
+    expect(site.world.requests[0]?.repository).toBe("mirror.test/ext/shop");
+  });
+
+  test("fetches a blob that several images share once, and counts it once", async () => {
+    const site = filledSite();
+    const { summary, events } = await site.run(SITE);
+    const blobs = blobsOf(site.world.requests);
+    expect(new Set(blobs).size).toBe(blobs.length);
+    const moved = events
+      .filter((event) => event.type === "bytes")
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(summary.bytesMoved).toBe(moved);
+    expect(summary.bytesTotal).toBe(moved);
+    expect(summary.bytesHere).toBe(0);
+  });
+
+  test("tells of every blob that an image lacked, whoever brought it", async () => {
+    const site = filledSite();
+    const { events } = await site.run(SITE);
+    for (const image of [OS, CNI, CSI, APP]) {
+      const sized = events.find((event) => event.type === "image-sized" && event.image === image);
+      const arrived = events
+        .filter((event) => event.type === "blob-done" && event.image === image)
+        .reduce((sum, event) => sum + (event.type === "blob-done" ? event.size : 0), 0);
+      expect(sized?.type === "image-sized" && sized.bytesTotal).toBe(arrived);
+    }
+  });
+
+  test("asks for no blob of another image before the provider images are complete", async () => {
+    const site = filledSite();
+    let isProviderDone = false;
+    const early: ScriptedRequest[] = [];
+    site.world.fault = (request) => {
+      if (request.kind === "blob" && request.repository !== "reg.test/os/kairos") {
+        if (!isProviderDone) early.push(request);
+      }
+      return undefined;
+    };
+    await site.run(SITE, {
+      emit: (event) => {
+        if (event.type === "stage-done" && event.name === "provider") isProviderDone = true;
+      },
+    });
+    expect(isProviderDone).toBe(true);
+    expect(early).toEqual([]);
+  });
+
+  test("asks for no config of another image early, even to find out its platform", async () => {
+    const site = filledSite();
+    site.world.push(APP, {
+      layers: ["x"],
+      platforms: ["linux/amd64", "linux/arm64"],
+      unsaid: true,
+    });
+    const { events, summary } = await site.run(SITE);
+    const blobRequests = site.world.requests.filter(({ kind }) => kind === "blob");
+    const firstOfOthers = blobRequests.findIndex(({ repository }) => !repository.includes("/os/"));
+    expect(firstOfOthers).toBe(3);
+    expect(summary.outcome).toBe("done");
+    expect(blobsOf(site.world.requests).length).toBe(new Set(blobsOf(site.world.requests)).size);
+    expect(outcomes(events)[APP]).toBe("delivered");
+    const moved = events
+      .filter((event) => event.type === "bytes")
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(summary.bytesMoved).toBe(moved);
+  });
+
+  test("knows the size of all stages while the provider image is still moving", async () => {
+    const site = filledSite();
+    site.world.push(OS, { layers: ["system ".repeat(1_000)] });
+    const { events } = await site.run(SITE);
+    const types = events.map(({ type }) => type);
+    const lastSized = events.findLastIndex((event) => event.type === "image-sized");
+    expect(types.filter((type) => type === "image-sized").length).toBe(4);
+    expect(lastSized).toBeLessThan(
+      events.findIndex((event) => event.type === "stage-done" && event.name === "provider"),
+    );
+    const sized = events[lastSized];
+    expect(sized?.type === "image-sized" && sized.overall.images).toBe(4);
+  });
+
+  test("stops when a provider image fails, and leaves the later stages alone", async () => {
+    const site = filledSite();
+    site.world.fault = ({ kind, repository }) =>
+      kind === "blob" && repository === "reg.test/os/kairos"
+        ? { kind: "refuse", failure: failing("registry-denied") }
+        : undefined;
+    const { summary } = await site.run(SITE);
+    expect(summary.outcome).toBe("failed");
+    expect(summary.failures.map(({ image, code }) => [image, code])).toEqual([
+      [OS, "registry-denied"],
+    ]);
+    expect(summary.stages.map(({ failed, skipped }) => [failed, skipped])).toEqual([
+      [1, 0],
+      [0, 2],
+      [0, 1],
+    ]);
+    expect(blobsOf(site.world.requests).length).toBe(3);
+  });
+
+  test("goes on past an image that fails in a later stage", async () => {
+    const site = filledSite();
+    site.world.fault = ({ repository }) =>
+      repository === "reg.test/cni/cilium"
+        ? { kind: "refuse", failure: failing("registry-denied") }
+        : undefined;
+    const { summary, events } = await site.run(SITE);
+    expect(summary.outcome).toBe("failed");
+    expect(outcomes(events)).toEqual({
+      [OS]: "delivered",
+      [CNI]: "failed",
+      [CSI]: "delivered",
+      [APP]: "delivered",
+    });
+    expect(summary.failures).toEqual([
+      {
+        image: CNI,
+        source: CNI,
+        registry: "reg.test",
+        code: "registry-denied",
+        message: "Cannot ask the registry",
+        hint: "Wait",
+      },
+    ]);
+  });
+
+  test("brings a blob from the image's own registry when another's lacks it", async () => {
+    const site = filledSite();
+    site.world.fault = ({ kind, repository }) =>
+      kind === "blob" && repository === "reg.test/cni/cilium"
+        ? { kind: "refuse", failure: failing("content-missing") }
+        : undefined;
+    const { events } = await site.run({ infrastructure: [CNI, CSI] });
+    expect(outcomes(events)).toEqual({ [CNI]: "failed", [CSI]: "delivered" });
+  });
+
+  test("goes no further than the stage it is told", async () => {
+    const site = filledSite();
+    const { summary } = await site.run(SITE, { until: "infrastructure" });
+    expect(summary.outcome).toBe("done");
+    expect(summary.stages.map(({ delivered, skipped }) => [delivered, skipped])).toEqual([
+      [1, 0],
+      [2, 0],
+      [0, 1],
+    ]);
+    expect(site.world.requests.some(({ repository }) => repository.includes("shop"))).toBe(false);
+  });
+
+  test("keeps an index whole and fetches only what its platform needs", async () => {
+    const site = createDeliverySite();
+    const platforms = ["linux/amd64", "linux/arm64"];
+    const root = site.world.push(APP, { layers: ["one", "two"], platforms });
+    await site.run({ application: [APP] });
+    expect(await site.store.lookup(APP)).toEqual(root);
+    const kinds = site.world.requests.map(({ kind }) => kind).join(" ");
+    expect(kinds).toBe("resolve manifest manifest blob blob blob");
+  });
+
+  test("resolves a tag once, so that a tag that moves meanwhile gives no mixture", async () => {
+    const site = filledSite();
+    const root = site.world.push(APP, { layers: ["old"] });
+    await site.run(SITE, {
+      emit: (event) => {
+        if (event.type === "image-sized" && event.image === APP) {
+          site.world.push(APP, { layers: ["new"] });
+        }
+      },
+    });
+    expect(await site.store.lookup(APP)).toEqual(root);
+    expect(await incompleteNames(site.store)).toEqual([]);
+  });
+
+  test("refuses a registry's word for a digest that the reference does not name", async () => {
+    const site = filledSite();
+    const other = site.world.push(CNI, { layers: ["other"] });
+    const pinned = site.world.push(APP, { layers: ["mine"] });
+    const image = `other.test/apps/shop@${pinned.digest}`;
+    const { summary } = await site.run(
+      { application: [image] },
+      {
+        openSource: ({ source }) => ({ ...site.world.open(source), resolve: async () => other }),
+      },
+    );
+    expect(summary.failures[0]?.code).toBe("digest-mismatch");
+    expect(await site.store.names()).toEqual([]);
+  });
+
+  test("keeps to the limit of blobs on the link", async () => {
+    const site = filledSite();
+    await site.run(SITE, { concurrency: { images: 4, blobs: 2, manifests: 8 } });
+    expect(site.world.blobsOpen).toEqual({ now: 0, max: 2 });
+  });
+
+  test("warns when a lone manifest is for another machine, and delivers it", async () => {
+    const site = createDeliverySite();
+    site.world.push(APP, { layers: ["x"], platforms: ["linux/arm64"], unsaid: true });
+    const { summary } = await site.run({ application: [APP] });
+    expect(summary.outcome).toBe("done");
+    expect(summary.warnings.map(({ image }) => image)).toContain(APP);
+    expect(summary.warnings.map(({ message }) => message).join()).toContain("linux/arm64");
+  });
+});
+
+describe("a second deliver()", () => {
+  test("asks only what the tags stand for, and moves nothing", async () => {
+    const site = filledSite();
+    const first = await site.run(SITE);
+    site.world.forget();
+    const { summary, events } = await site.run(SITE);
+    expect(site.world.requests.map(({ kind }) => kind)).toEqual(Array(4).fill("resolve"));
+    expect(new Set(Object.values(outcomes(events)))).toEqual(new Set(["present"]));
+    expect(summary.bytesMoved).toBe(0);
+    expect(summary.bytesHere).toBe(first.summary.bytesTotal);
+  });
+
+  test("asks nobody for an image that is pinned and complete", async () => {
+    const site = createDeliverySite();
+    const { digest } = site.world.push(APP, { layers: ["one"] });
+    const image = `other.test/apps/shop@${digest}`;
+    await site.run({ application: [image] });
+    site.world.forget();
+    const { events } = await site.run({ application: [image] });
+    expect(site.world.requests).toEqual([]);
+    expect(outcomes(events)).toEqual({ [image]: "present" });
+  });
+
+  test("moves only what is new when a tag has moved", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const root = site.world.push(APP, { layers: ["shared base", "the new shop"] });
+    site.world.forget();
+    const { summary } = await site.run(SITE);
+    expect(blobsOf(site.world.requests).length).toBe(2);
+    expect(summary.stages[2]?.delivered).toBe(1);
+    expect(await site.store.lookup(APP)).toEqual(root);
+  });
+
+  test("lets the last verified digest stand when the registry can not be reached", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const before = await site.store.names();
+    site.world.push(APP, { layers: ["new"] });
+    site.world.fault = () => UNREACHABLE;
+    const { summary, events } = await site.run(SITE);
+    expect(summary.outcome).toBe("done");
+    expect(new Set(Object.values(outcomes(events)))).toEqual(new Set(["stood"]));
+    expect(summary.warnings.map(({ image }) => image).toSorted()).toEqual([APP, CNI, CSI, OS]);
+    expect(await site.store.names()).toEqual(before);
+  });
+
+  test("lets it stand too when the link goes before the new one is complete", async () => {
+    for (const gone of ["manifest", "blob"] as const) {
+      const site = filledSite();
+      const before = site.world.push(APP, { layers: ["old"] });
+      await site.run({ application: [APP] });
+      site.world.push(APP, { layers: ["new"] });
+      site.world.fault = ({ kind }) => (kind === gone ? UNREACHABLE : undefined);
+      const { summary, events } = await site.run({ application: [APP] });
+      expect(outcomes(events)).toEqual({ [APP]: "stood" });
+      expect(summary.warnings[0]?.message).toContain(before.digest);
+      expect(await site.store.lookup(APP)).toEqual(before);
+      expect(events.filter(({ type }) => type === "image-sized").length).toBe(1);
+    }
+  });
+
+  test("fails when the registry refuses, whatever the store has", async () => {
+    for (const code of ["registry-unauthorized", "registry-denied", "content-missing"]) {
+      const site = filledSite();
+      await site.run(SITE);
+      site.world.fault = () => ({ kind: "refuse", failure: failing(code) });
+      const { summary } = await site.run({ application: [APP] });
+      expect(summary.failures.map((failure) => failure.code)).toEqual([code]);
+    }
+  });
+
+  test("lets nothing stand that is not complete", async () => {
+    const site = filledSite();
+    await site.run({ application: [APP] });
+    const gap = blobsOf(site.world.requests)[1];
+    const store: Store = { ...site.store, has: async (d) => d.digest !== gap && site.store.has(d) };
+    site.world.fault = () => UNREACHABLE;
+    const { summary } = await site.run({ application: [APP] }, { store });
+    expect(summary.failures.map(({ code }) => code)).toEqual(["registry-unreachable"]);
+  });
+
+  test("fetches a manifest again that went bad in the store", async () => {
+    const site = createDeliverySite();
+    const root = site.world.push(APP, { layers: ["one"] });
+    await site.run({ application: [APP] });
+    let bad = true;
+    const store: Store = {
+      ...site.store,
+      fetch: async (descriptor, options) =>
+        bad && descriptor.digest === root.digest
+          ? new Blob(["x".repeat(root.size)]).stream()
+          : site.store.fetch(descriptor, options),
+      async ingest(descriptor) {
+        if (descriptor.digest === root.digest) bad = false;
+        return site.store.ingest(descriptor);
+      },
+    };
+    const { events } = await site.run({ application: [APP] }, { store });
+    expect(outcomes(events)).toEqual({ [APP]: "delivered" });
+    expect(bad).toBe(false);
+  });
+});
+
+describe("deliver() on a bad link", () => {
+  test("fetches a blob again that broke off, with growing waits", async () => {
+    const site = filledSite();
+    let cuts = 4;
+    site.world.fault = ({ kind }) => {
+      if (kind !== "blob" || cuts === 0) return undefined;
+      cuts -= 1;
+      return { kind: "cut", afterBytes: 5, failure: RESET };
+    };
+    site.world.push(APP, { layers: [] });
+    const { summary, events } = await site.run({ application: [APP] });
+    expect(summary.outcome).toBe("done");
+    expect(site.clock.sleeps).toEqual([500, 1_000, 2_000, 4_000]);
+    const retries = events.filter((event) => event.type === "retry");
+    expect(retries.map(({ attempt, bytesLost }) => [attempt, bytesLost])).toEqual([
+      [2, 5],
+      [3, 5],
+      [4, 5],
+      [5, 5],
+    ]);
+    expect(await incompleteNames(site.store)).toEqual([]);
+  });
+
+  test("gives a blob up after five attempts", async () => {
+    const site = filledSite();
+    site.world.push(APP, { layers: [] });
+    site.world.fault = ({ kind }) =>
+      kind === "blob" ? { kind: "cut", afterBytes: 5, failure: RESET } : undefined;
+    const { summary, events } = await site.run({ application: [APP] });
+    expect(summary.failures.map(({ code }) => code)).toEqual(["registry-unreachable"]);
+    expect(blobsOf(site.world.requests).length).toBe(5);
+    const lost = events.filter((event) => event.type === "blob-failed");
+    expect(lost.map(({ bytesLost }) => bytesLost)).toEqual([5]);
+    expect(await site.store.names()).toEqual([]);
+  });
+
+  test("waits as long as the registry asks, but not for hours", async () => {
+    const site = filledSite();
+    let retryAfterMs = 90_000;
+    site.world.fault = ({ kind }) => {
+      if (kind !== "blob") return undefined;
+      const failure = failing("registry-rate-limited", { transient: true, retryAfterMs });
+      retryAfterMs = 6 * 3_600_000;
+      return { kind: "refuse", failure };
+    };
+    site.world.push(APP, { layers: [] });
+    const { summary } = await site.run({ application: [APP] });
+    expect(site.clock.sleeps).toEqual([90_000]);
+    expect(summary.failures.map(({ code }) => code)).toEqual(["registry-rate-limited"]);
+  });
+
+  test("asks once more for wrong bytes, then names image, registry and digest", async () => {
+    for (const kind of ["blob", "manifest"] as const) {
+      const site = createDeliverySite();
+      site.world.push(APP, { layers: [] });
+      site.world.fault = (request) => (request.kind === kind ? { kind: "lie" } : undefined);
+      const { summary } = await site.run({ application: [APP] });
+      const [failure] = summary.failures;
+      const asked = site.world.requests.filter((request) => request.kind === kind);
+      expect(asked.length).toBe(2);
+      expect(failure?.code).toBe("digest-mismatch");
+      expect(failure?.message).toContain(APP);
+      expect(failure?.message).toContain("other.test");
+      expect(failure?.message).toContain(asked[0]?.target ?? "no request");
+      expect(await site.store.names()).toEqual([]);
+    }
+  });
+
+  test("survives one lie", async () => {
+    const site = filledSite();
+    let lies = 1;
+    site.world.fault = ({ kind }) => (kind === "blob" && lies-- > 0 ? { kind: "lie" } : undefined);
+    expect((await site.run(SITE)).summary.outcome).toBe("done");
+  });
+});
+
+describe("deliver() on a full disk", () => {
+  test("ends at once, and what was committed stays", async () => {
+    const inner = createMemoryStore();
+    let room = 4;
+    const site = filledSite({
+      ...inner,
+      async ingest(descriptor) {
+        if (room === 0) throw failing("store-full");
+        room -= 1;
+        return inner.ingest(descriptor);
+      },
+    });
+    const { summary } = await site.run(SITE);
+    expect(summary.outcome).toBe("failed");
+    expect(new Set(summary.failures.map(({ code }) => code))).toEqual(new Set(["store-full"]));
+    expect(summary.stages[0]?.delivered).toBe(1);
+    expect(summary.stages[2]?.skipped).toBe(1);
+    expect((await inner.names()).map(({ name }) => name)).toEqual([OS]);
+  });
+});
+
+describe("deliver() that is given up", () => {
+  test("ends though a registry never answers, and a second one goes on from there", async () => {
+    const site = filledSite();
+    const controller = new AbortController();
+    site.world.fault = ({ kind, repository }) =>
+      kind === "blob" && repository === "other.test/apps/shop" ? { kind: "hang" } : undefined;
+    const { summary } = await site.run(SITE, {
+      signal: controller.signal,
+      emit: (event) => {
+        if (event.type === "image-started" && event.image === APP) controller.abort("enough");
+      },
+    });
+    expect(summary.outcome).toBe("interrupted");
+    expect(summary.stages.map(({ delivered, skipped }) => [delivered, skipped])).toEqual([
+      [1, 0],
+      [2, 0],
+      [0, 1],
+    ]);
+    const fetched = new Set(blobsOf(site.world.requests));
+    site.world.forget();
+    site.world.fault = undefined;
+    const second = await site.run(SITE);
+    expect(second.summary.outcome).toBe("done");
+    expect(second.summary.stages.map(({ present }) => present)).toEqual([1, 2, 0]);
+    expect(blobsOf(site.world.requests).filter((digest) => fetched.has(digest))).toEqual([]);
+  });
+
+  test("does nothing at all when it was given up before it began", async () => {
+    const site = filledSite();
+    const { summary } = await site.run(SITE, { signal: AbortSignal.abort("no") });
+    expect(summary.outcome).toBe("interrupted");
+    expect(summary.stages.map(({ skipped }) => skipped)).toEqual([1, 2, 1]);
+    expect(site.world.requests).toEqual([]);
+  });
+
+  test("lets a bug in its own program through, with nothing left running", async () => {
+    const site = filledSite();
+    site.world.fault = ({ kind }) => {
+      if (kind === "blob") throw new TypeError("a bug");
+      return undefined;
+    };
+    await expect(site.run(SITE)).rejects.toThrow("a bug");
+    expect(site.world.blobsOpen.now).toBe(0);
+  });
+});

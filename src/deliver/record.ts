@@ -1,0 +1,23 @@
+import type { DeliveryFailure, DeliverySummary, DeliveryWarning, UntimedEvent } from "./event.ts";
+
+/** What the events of a delivery add up to, for its summary. */
+export interface DeliveryRecord {
+  hear(event: UntimedEvent): void;
+  soFar(): Pick<DeliverySummary, "failures" | "warnings" | "bytesMoved">;
+}
+
+/** A record of nothing yet. */
+export function createRecord(): DeliveryRecord {
+  const failures: DeliveryFailure[] = [];
+  const warnings: DeliveryWarning[] = [];
+  let bytesMoved = 0;
+  return {
+    hear(event) {
+      if (event.type === "warning") warnings.push({ image: event.image, message: event.message });
+      if (event.type !== "image-done") return;
+      bytesMoved += event.bytesMoved;
+      if (event.failure !== undefined) failures.push(event.failure);
+    },
+    soFar: () => ({ failures, warnings, bytesMoved }),
+  };
+}

@@ -1,0 +1,108 @@
+import { type Failure, isFailure, type Limiter } from "#base";
+import type { StageName } from "#plan";
+import { formatReference } from "#reference";
+import type { DeliveryContext } from "./context.ts";
+import type { DeliveryFailure, ImageOutcome, StageSummary } from "./event.ts";
+import { deliverImage, type ImageResult, type ImageWork } from "./image.ts";
+import { settleAll } from "./settle-all.ts";
+import type { Transfers } from "./transfer.ts";
+
+/** With these the store takes nothing more, so no image can be brought. */
+const STORE_REFUSES: ReadonlySet<string> = new Set(["store-full", "store-broken"]);
+
+/** How the images of a stage are carried out. */
+export interface Carriers {
+  readonly transfers: Transfers;
+  /** How many images are on their way at once. */
+  readonly images: Limiter;
+}
+
+/** Delivers the images of one stage; resolves when nothing of it runs any more. */
+export async function deliverStage(
+  name: StageName,
+  works: readonly ImageWork[],
+  { transfers, images }: Carriers,
+  context: DeliveryContext,
+): Promise<StageSummary> {
+  context.emit({ type: "stage-started", stage: name, images: works.length });
+  for (const work of works) work.isDue = true;
+  const turns = works.map(async (work): Promise<ImageOutcome> => {
+    try {
+      return await images.run(context.signal, () => takeTurn(name, work, transfers, context));
+    } catch (error) {
+      if (context.signal.aborted) return "skipped";
+      context.stop(error);
+      throw error;
+    }
+  });
+  const summary = summarize(name, await settleAll(turns));
+  context.emit({ type: "stage-done", ...summary });
+  return summary;
+}
+
+/** The summary of a stage none of whose images was tried. */
+export function skippedStage(name: StageName, images: number): StageSummary {
+  return summarize(name, Array<ImageOutcome>(images).fill("skipped"));
+}
+
+function summarize(name: StageName, outcomes: readonly ImageOutcome[]): StageSummary {
+  const count = (outcome: ImageOutcome) => outcomes.filter((each) => each === outcome).length;
+  return {
+    name,
+    images: outcomes.length,
+    delivered: count("delivered"),
+    present: count("present"),
+    stood: count("stood"),
+    failed: count("failed"),
+    skipped: count("skipped"),
+  };
+}
+
+async function takeTurn(
+  stage: StageName,
+  work: ImageWork,
+  transfers: Transfers,
+  context: DeliveryContext,
+): Promise<ImageOutcome> {
+  const { clock, emit } = context;
+  const { image, planned } = work;
+  const startedMs = clock.monotonic();
+  emit({ type: "image-started", stage, image, source: formatReference(planned.source) });
+  const end = await attempt(work, transfers, context);
+  emit({
+    type: "image-done",
+    stage,
+    image,
+    ...end,
+    bytesMoved: work.bytesMoved,
+    ms: clock.monotonic() - startedMs,
+  });
+  return end.outcome;
+}
+
+interface ImageEnd extends ImageResult {
+  readonly failure?: DeliveryFailure;
+}
+
+async function attempt(
+  work: ImageWork,
+  transfers: Transfers,
+  context: DeliveryContext,
+): Promise<ImageEnd> {
+  try {
+    return await deliverImage(work, transfers, context);
+  } catch (error) {
+    const refused = isFailure(error) && STORE_REFUSES.has(error.code);
+    if (context.signal.aborted && !refused) return { outcome: "skipped", digest: null };
+    if (!isFailure(error)) throw error;
+    if (refused) context.stop(error);
+    return { outcome: "failed", digest: null, failure: describe(work, error) };
+  }
+}
+
+function describe(
+  { image, planned, registry }: ImageWork,
+  { code, message, hint }: Failure,
+): DeliveryFailure {
+  return { image, source: formatReference(planned.source), registry, code, message, hint };
+}
