@@ -1,0 +1,28 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { commandStep, ROOT, testStep } from "./step.ts";
+import { sum, type Tally } from "./tally.ts";
+
+/**
+ * The gate that every commit passes: format and lint, types, unit tests. It needs nothing but
+ * `npm ci`, and takes seconds.
+ */
+export async function check(): Promise<Tally> {
+  const checks = await Promise.all([
+    commandStep("lint", ["biome", "check", "--error-on-warnings"]),
+    commandStep("types", ["tsc"]),
+    testStep("unit", unitTests()),
+  ]);
+  return sum(checks);
+}
+
+/** All tests but the folders of `test/` that need an executable or foreign programs. */
+function unitTests(): string[] {
+  const ownFiles = readdirSync(join(ROOT, "test")).filter((name) => name.endsWith(".test.ts"));
+  return ["./src", "./tools", "./test/support", ...ownFiles.map((name) => `./test/${name}`)];
+}
+
+if (import.meta.main) {
+  const { failed } = await check();
+  process.exitCode = failed === 0 ? 0 : 1;
+}
