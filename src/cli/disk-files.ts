@@ -1,4 +1,4 @@
-import { fstatSync, openSync, closeSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { formatBytes, systemErrorCode } from "#base";
 import type { InputFiles, InputProblem } from "#profile";
 
@@ -37,7 +37,8 @@ function readBounded(path: string): Uint8Array | InputProblem {
   try {
     file = openSync(path, "r");
     const stat = fstatSync(file);
-    if (stat.isDirectory()) return { code: "input-unreadable", message: "it is a folder, expected a file" };
+    if (stat.isDirectory())
+      return { code: "input-unreadable", message: "it is a folder, expected a file" };
     if (stat.size > INPUT_BYTES_MAX) return tooLarge(stat.size);
     const bytes = readFileSync(file);
     return bytes.length > INPUT_BYTES_MAX ? tooLarge(bytes.length) : bytes;

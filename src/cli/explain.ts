@@ -15,7 +15,8 @@ export function runExplain(
   const planned = planOrRefuse(options, context);
   if (planned === undefined) return EXIT.refused;
   const images = findImages(text, planned.plan);
-  if (options.output === "json") context.out(`${JSON.stringify(images.map(explanation), null, 2)}\n`);
+  if (options.output === "json")
+    context.out(`${JSON.stringify(images.map(explanation), null, 2)}\n`);
   else context.out(images.map(explainText).join("\n"));
   return EXIT.done;
 }
@@ -31,11 +32,17 @@ function findImages(text: string, plan: Plan): readonly PlannedImage[] {
     all.filter(({ declared }) => repositoryName(declared) === repositoryName(reference)),
   ].find((found) => found.length > 0);
   if (matches !== undefined) return matches;
-  const near = nearest(name, all.map(({ declared }) => formatReference(declared)));
+  const near = nearest(
+    name,
+    all.map(({ declared }) => formatReference(declared)),
+  );
   throw new Failure({
     code: "image-unknown",
     message: `Cannot explain ${quoted(name)}: no pack of these profiles declares it`,
-    hint: near === undefined ? "dray plan lists what is declared" : `Did you mean "${printable(near)}"?`,
+    hint:
+      near === undefined
+        ? "dray plan lists what is declared"
+        : `Did you mean "${printable(near)}"?`,
   });
 }
 

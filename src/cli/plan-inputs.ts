@@ -1,6 +1,11 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { Findings, Failure, isFailure } from "#base";
-import { type DockerConfig, dockerConfigFiles, lookupDockerConfig, parseDockerConfig } from "#credential";
+import { Failure, Findings, isFailure } from "#base";
+import {
+  type DockerConfig,
+  dockerConfigFiles,
+  lookupDockerConfig,
+  parseDockerConfig,
+} from "#credential";
 import { type DockerCredentials, makePlan, type Plan } from "#plan";
 import { type ClusterInputs, isProblem, readClusterInputs } from "#profile";
 import type { CliContext } from "./context.ts";
@@ -19,7 +24,11 @@ export interface PlanOptions {
 /** Adds the options of {@link PlanOptions} to a command. */
 export function addPlanOptions(command: Command): Command {
   return command
-    .option("-p, --profile <file>", "cluster profile, JSON or YAML; may be repeated; - is standard input", append)
+    .option(
+      "-p, --profile <file>",
+      "cluster profile, JSON or YAML; may be repeated; - is standard input",
+      append,
+    )
     .option("-u, --user-data <file>", "#cloud-config file of the host")
     .option("-s, --site <file>", "site file")
     .option("--var <name=value>", "a profile variable or macro; may be repeated", appendVariable)
@@ -34,7 +43,7 @@ function append(value: string, previous: readonly string[] = []): readonly strin
 
 function appendVariable(value: string, previous: PlanOptions["var"] = []): PlanOptions["var"] {
   const equals = value.indexOf("=");
-  if (equals < 1) throw new InvalidArgumentError('Expected name=value, e.g. --var site_tag=demo.');
+  if (equals < 1) throw new InvalidArgumentError("Expected name=value, e.g. --var site_tag=demo.");
   return [...previous, [value.slice(0, equals), value.slice(equals + 1)]];
 }
 
@@ -57,11 +66,21 @@ export function planInputs(options: PlanOptions, context: CliContext): Planned {
     variables: new Map(options.var ?? []),
   };
   const inputs = readClusterInputs(names, context.files, findings);
-  const docker = dockerCredentials(options.dockerConfig ?? inputs.site.dockerConfig, context, findings);
+  const docker = dockerCredentials(
+    options.dockerConfig ?? inputs.site.dockerConfig,
+    context,
+    findings,
+  );
   return { plan: makePlan(inputs, findings, docker), inputs };
 }
 
-function refuseTwoStdins({ profile = [], userData, site, images = [], vars = [] }: PlanOptions): void {
+function refuseTwoStdins({
+  profile = [],
+  userData,
+  site,
+  images = [],
+  vars = [],
+}: PlanOptions): void {
   const names = [...profile, userData, site, ...images, ...vars].filter((name) => name === "-");
   if (names.length < 2) return;
   throw new Failure({

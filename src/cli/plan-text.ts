@@ -1,5 +1,5 @@
-import { formatReference } from "#reference";
 import type { Plan, PlannedImage, Stage } from "#plan";
+import { formatReference } from "#reference";
 
 /** The plan for eyes: registries and roles, the combination, then stage by stage every image. */
 export function formatPlan(plan: Plan): string {
@@ -16,22 +16,39 @@ function registryLines({ registries }: Plan): readonly string[] {
   const { provider, external, local } = registries;
   const rows: string[][] = [];
   if (provider !== null) {
-    const part = external.length === 0 ? "provider images" : "provider images, as the OS pack names them";
-    rows.push(["provider", provider.address, provider.authenticated ? "providerCredentials" : "public", part]);
+    const part =
+      external.length === 0 ? "provider images" : "provider images, as the OS pack names them";
+    rows.push([
+      "provider",
+      provider.address,
+      provider.authenticated ? "providerCredentials" : "public",
+      part,
+    ]);
   }
   external.forEach(({ address, authenticated, insecure }, i) => {
     const login = `${authenticated ? "user data" : "public"}${insecure ? ", insecure" : ""}`;
-    rows.push(["external", address, login, i === 0 ? "every image that no mapping rule sends elsewhere" : "by mapping rule"]);
+    rows.push([
+      "external",
+      address,
+      login,
+      i === 0 ? "every image that no mapping rule sends elsewhere" : "by mapping rule",
+    ]);
   });
   if (local !== null) {
-    rows.push(["local", `${local.address ?? "?"}/${local.project}`, local.kind, "application images, uploaded after the first download"]);
+    rows.push([
+      "local",
+      `${local.address ?? "?"}/${local.project}`,
+      local.kind,
+      "application images, uploaded after the first download",
+    ]);
   }
   if (rows.length === 0) return ["REGISTRIES   as each pack names them"];
   return ["REGISTRIES", ...table(rows).map((line) => `  ${line}`)];
 }
 
 function combinationText({ combination }: Plan): string {
-  if (!combination.supported) return "NOT SUPPORTED together; combinations: extended would allow it";
+  if (!combination.supported)
+    return "NOT SUPPORTED together; combinations: extended would allow it";
   return combination.needsExtended ? "supported by combinations: extended" : "supported";
 }
 
@@ -57,5 +74,7 @@ export function imageLines(image: PlannedImage): readonly string[] {
 /** Columns aligned by blanks; the last one is not padded. */
 function table(rows: readonly (readonly string[])[]): readonly string[] {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  "));
+  return rows.map((row) =>
+    row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  "),
+  );
 }

@@ -1,13 +1,16 @@
 import { planDocument } from "#plan";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { formatPlan } from "./plan-text.ts";
 import { type Planned, type PlanOptions, planInputs } from "./plan-inputs.ts";
+import { formatPlan } from "./plan-text.ts";
 import { formatFindings } from "./report.ts";
 
 export type OutputFormat = "text" | "json";
 
 /** `dray plan`: decides, moves nothing, needs no network. */
-export function runPlan(options: PlanOptions & { readonly output: OutputFormat }, context: CliContext): ExitCode {
+export function runPlan(
+  options: PlanOptions & { readonly output: OutputFormat },
+  context: CliContext,
+): ExitCode {
   const { plan } = planInputs(options, context);
   if (options.output === "json") context.out(`${JSON.stringify(planDocument(plan), null, 2)}\n`);
   else context.out(formatPlan(plan));

@@ -1,11 +1,12 @@
 import { Failure, quoted } from "#base";
 
-/** The hash functions of the OCI image specification that registries use, with their length in hex. */
+/** How many hex digits the hash has. */
 export const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = {
   sha256: 64,
   sha512: 128,
 };
 
+/** The hash functions that the OCI image specification registers and registries use (C-87). */
 export type DigestAlgorithm = "sha256" | "sha512";
 
 /** `algorithm:hex`, checked: known algorithm, right length, lower case. Only the parser makes one. */
@@ -38,10 +39,12 @@ export function parseDigest(text: string): Digest {
   });
 }
 
+/** Which hash function to compute to compare with this digest. */
 export function digestAlgorithm(digest: Digest): DigestAlgorithm {
   return digest.slice(0, digest.indexOf(":")) as DigestAlgorithm;
 }
 
+/** The hash alone, as it stands in the name of the blob's file. */
 export function digestHex(digest: Digest): string {
   return digest.slice(digest.indexOf(":") + 1);
 }

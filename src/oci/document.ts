@@ -44,6 +44,7 @@ export interface IndexDocument {
   readonly artifactType?: string;
 }
 
+/** What a tag can stand for: one image, or an index of several. */
 export type Document = ManifestDocument | IndexDocument;
 
 /**

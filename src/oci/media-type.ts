@@ -22,14 +22,17 @@ const SCHEMA1_TYPES: ReadonlySet<string> = new Set([
 const FOREIGN_LAYER =
   /^application\/vnd\.(oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)/;
 
+/** Whether content of this type lists manifests. */
 export function isIndexType(mediaType: string): boolean {
   return INDEX_TYPES.has(mediaType);
 }
 
+/** Whether content of this type is an image, or an artifact in the same form. */
 export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType);
 }
 
+/** Whether content of this type is of Docker's schema 1, which is refused (C-67). */
 export function isSchema1Type(mediaType: string): boolean {
   return SCHEMA1_TYPES.has(mediaType);
 }

@@ -73,6 +73,7 @@ export function parsePlatform(text: string): Platform {
   return normalizePlatform(variant === undefined ? platform : { ...platform, variant });
 }
 
+/** `os/architecture[/variant]`, the form that {@link parsePlatform} reads. */
 export function formatPlatform({ os, architecture, variant }: Platform): string {
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join("/");
 }

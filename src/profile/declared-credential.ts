@@ -1,5 +1,4 @@
-import type { Findings, Place, Secret } from "#base";
-import { quoted } from "#base";
+import { type Findings, type Place, quoted, type Secret } from "#base";
 import { type Location, tryParseLocation } from "#reference";
 import type { Node } from "./document.ts";
 
@@ -23,9 +22,12 @@ export function isAuthenticated({ username, password }: DeclaredRegistry): boole
   return username !== undefined || password !== undefined;
 }
 
-/** Reads the text of a node as a registry or a path in one; a fault when it is none. */
+/**
+ * Reads the text of a node as a registry or a path in one; a fault when it is none. The `/v1/` or
+ * `/v2/` of an API address, which docker login writes, is no path.
+ */
 export function readLocation(node: Node, text: string, findings: Findings): Location | undefined {
-  const location = tryParseLocation(text);
+  const location = tryParseLocation(text.replace(/^([^/]*(?:\/\/[^/]+)?)\/v[12]\/?$/, "$1"));
   if (location !== undefined) return location;
   findings.fault(
     node.place,

@@ -277,14 +277,6 @@ function readLocalRegistry(
       `Move ${quoted(location.path)} to localRegistry.project`,
     );
   }
-  if ((kind === "harbor" || kind === "oci") && address === undefined) {
-    findings.warn(
-      node.place,
-      "local-address-missing",
-      `localRegistry.kind is ${kind}, but it has no address`,
-      "Set localRegistry.address to the host:port that nodes dial",
-    );
-  }
   return {
     kind,
     address: location,

@@ -77,90 +77,105 @@ function lineAt(starts: readonly number[], offset: number): number {
 
 /** For each offset of the decoded text (and its end), the offset in the raw text. */
 function mapOffsets(raw: string, style: ScalarStyle, text: string): Int32Array {
-  if (style === "literal" || style === "folded") return mapBlock(raw, text);
-  if (style === "double") return mapFlow(raw, text, 1, escapeLength);
-  if (style === "single") return mapFlow(raw, text, 1, (at) => (raw.startsWith("''", at) ? 2 : 1));
-  return mapFlow(raw, text, 0, () => 1);
-
-  function escapeLength(at: number): number {
-    if (raw[at] !== "\\") return 1;
-    return 2 + ({ x: 2, u: 4, U: 8 }[raw[at + 1] ?? ""] ?? 0);
-  }
+  const isBlock = style === "literal" || style === "folded";
+  return isBlock ? mapBlock(raw, text) : mapFlow(raw, style, text.length);
 }
 
-/** Quoted and plain scalars: characters one by one, with line breaks folded as YAML folds them. */
-function mapFlow(
-  raw: string,
-  text: string,
-  start: number,
-  lengthAt: (at: number) => number,
-): Int32Array {
-  const offsets = new Int32Array(text.length + 1);
-  let at = start;
-  for (let i = 0; i < text.length; i += 1) {
-    at = skipEscapedLineBreak(raw, at);
-    offsets[i] = at;
-    const fold = /[ \t\r]*\n/y;
-    fold.lastIndex = at;
-    if (fold.test(raw))
-      at = afterFold(raw, fold.lastIndex, text[i + 1] === "\n" || text[i] === "\n");
-    else at += lengthAt(at);
-    if ((text.codePointAt(i) ?? 0) > 0xffff && raw[offsets[i] ?? 0] === "\\") {
-      i += 1;
-      offsets[i] = offsets[i - 1] ?? 0;
-    }
+/** Plain and quoted scalars (YAML 1.2.2, 7.3): characters, escapes and folded lines, one by one. */
+function mapFlow(raw: string, style: ScalarStyle, length: number): Int32Array {
+  const offsets = new Int32Array(length + 1);
+  let at = style === "plain" ? 0 : 1;
+  for (let i = 0; i < length; ) {
+    const step = flowStep(raw, at, style);
+    offsets.fill(at, i, i + step.units);
+    i += step.units;
+    at += step.length;
   }
-  offsets[text.length] = at;
+  offsets[length] = at;
   return offsets;
 }
 
-/** `\` at the end of a line of a double-quoted scalar joins the lines without a blank. */
-function skipEscapedLineBreak(raw: string, at: number): number {
-  const joined = /\\\r?\n[ \t]*/y;
-  joined.lastIndex = at;
-  return joined.test(raw) ? joined.lastIndex : at;
+/** What stands at an offset of a raw scalar: its length there, and how many UTF-16 units it gives. */
+interface FlowStep {
+  readonly length: number;
+  readonly units: number;
 }
 
-/** After one folded line break comes the indentation; before further (empty) lines it stays put. */
-function afterFold(raw: string, at: number, hasEmptyLines: boolean): number {
-  if (hasEmptyLines && /^[ \t\r]*\n/.test(raw.slice(at, at + 200))) return at;
-  const blank = /[ \t]*/y;
-  blank.lastIndex = at;
-  blank.test(raw);
-  return blank.lastIndex;
+const ONE_CHARACTER: FlowStep = { length: 1, units: 1 };
+const ONE_FOR_TWO: FlowStep = { length: 2, units: 1 };
+const FOLD = /[ \t]*(?:\r?\n[ \t]*)+/y;
+const ESCAPED_BREAK = /\\\r?\n[ \t]*/y;
+const ESCAPE_DIGITS: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
+
+function flowStep(raw: string, at: number, style: ScalarStyle): FlowStep {
+  switch (raw[at]) {
+    case "'":
+      return style === "single" ? ONE_FOR_TWO : ONE_CHARACTER;
+    case "\\":
+      return style === "double" ? escapeStep(raw, at) : ONE_CHARACTER;
+    case " ":
+    case "\t":
+    case "\r":
+    case "\n": {
+      const fold = matchAt(FOLD, raw, at);
+      if (fold === undefined) return ONE_CHARACTER;
+      // One line break reads as a blank, several as one less (YAML 1.2.2, 6.5).
+      return { length: fold.length, units: Math.max(1, fold.split("\n").length - 2) };
+    }
+    default:
+      return ONE_CHARACTER;
+  }
+}
+
+function escapeStep(raw: string, at: number): FlowStep {
+  const joined = matchAt(ESCAPED_BREAK, raw, at);
+  if (joined !== undefined) return { length: joined.length, units: 0 };
+  const digits = ESCAPE_DIGITS[raw[at + 1] ?? ""];
+  if (digits === undefined) return ONE_FOR_TWO;
+  const isPair = Number.parseInt(raw.slice(at + 2, at + 2 + digits), 16) > 0xffff;
+  return { length: 2 + digits, units: isPair ? 2 : 1 };
+}
+
+function matchAt(sticky: RegExp, text: string, at: number): string | undefined {
+  sticky.lastIndex = at;
+  return sticky.exec(text)?.[0];
 }
 
 /**
- * Block scalars: each character of the text is the next equal one of the raw text, where a line break
- * may have become a blank, and indentation and further breaks are passed over.
+ * Block scalars (YAML 1.2.2, 8.1): behind their indentation the lines stand in the text as they are,
+ * and what differs, how many line breaks are left between two of them, the text itself tells.
  */
 function mapBlock(raw: string, text: string): Int32Array {
-  const offsets = new Int32Array(text.length + 1);
-  const lines = raw.split("\n");
-  let rawAt = (lines[0] ?? "").length + 1;
-  const indent = blockIndent(lines);
-  let column = 0;
-  for (let i = 0; i < text.length; i += 1) {
-    if (column === 0) rawAt += Math.min(indent, leadingBlanks(raw, rawAt));
-    const character = text[i];
-    offsets[i] = rawAt;
-    const isBreak = raw[rawAt] === "\n" || raw.startsWith("\r\n", rawAt);
-    column = isBreak ? 0 : column + 1;
-    if (isBreak) rawAt += raw[rawAt] === "\r" ? 2 : 1;
-    else if (raw[rawAt] === character) rawAt += 1;
+  const offsets = new Int32Array(text.length + 1).fill(raw.length);
+  const indent = blockIndent(raw, text);
+  let i = 0;
+  let breaks: number[] = [];
+  for (let start = raw.indexOf("\n") + 1; start > 0 && start < raw.length; ) {
+    const next = raw.indexOf("\n", start);
+    const lineEnd = next === -1 ? raw.length : next;
+    const end = raw[lineEnd - 1] === "\r" ? lineEnd - 1 : lineEnd;
+    const content = Math.min(start + indent, afterBlanks(raw, start), end);
+    if (content < end) {
+      for (const at of breaks) if (/[\n ]/.test(text[i] ?? "")) offsets[i++] = at;
+      breaks = [];
+      for (let at = content; at < end && i < text.length; at += 1) offsets[i++] = at;
+    }
+    breaks.push(end);
+    start = lineEnd + 1;
   }
-  offsets[text.length] = rawAt;
+  for (const at of breaks) if (i < text.length) offsets[i++] = at;
   return offsets;
 }
 
-function leadingBlanks(raw: string, at: number): number {
-  let end = at;
-  while (raw[end] === " ") end += 1;
-  return end - at;
+/** How many blanks go before each line, told from the first one of which the text shows more. */
+function blockIndent(raw: string, text: string): number {
+  const shown = /^ *(?=[^ \r\n])/m;
+  const written = shown.exec(raw.slice(raw.indexOf("\n") + 1))?.[0].length ?? 0;
+  return written - (shown.exec(text)?.[0].length ?? 0);
 }
 
-/** The indentation of the first line that isn't empty; an indicator in the header only lessens it. */
-function blockIndent(lines: readonly string[]): number {
-  const first = lines.slice(1).find((line) => line.trim() !== "") ?? "";
-  return first.length - first.trimStart().length;
+function afterBlanks(raw: string, at: number): number {
+  let end = at;
+  while (raw[end] === " ") end += 1;
+  return end;
 }

@@ -56,6 +56,7 @@ export function canonicalDomain(domain: string): string {
   return DOCKER_HUB.has(lower) ? DEFAULT_DOMAIN : lower;
 }
 
+/** The location as people write it: `host`, `host:port` or `host/path`. */
 export function formatLocation({ domain, path }: Location): string {
   return path === "" ? domain : `${domain}/${path}`;
 }

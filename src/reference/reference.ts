@@ -28,6 +28,7 @@ export interface ReferenceProblem {
   readonly offset: number;
 }
 
+/** The registry of every name that does not say one (C-153). */
 export const DEFAULT_DOMAIN = "docker.io";
 const LEGACY_DEFAULT_DOMAIN = "index.docker.io";
 const DEFAULT_TAG = "latest";

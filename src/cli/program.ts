@@ -1,0 +1,155 @@
+import { Command, CommanderError, Option } from "commander";
+import { isFailure } from "#base";
+import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { addPlanOptions } from "./plan-inputs.ts";
+import { formatError } from "./report.ts";
+
+/** What a person types wrong is refused; it is no failure of anything. */
+const USAGE_CODES: ReadonlySet<string> = new Set([
+  "usage",
+  "image-unknown",
+  "reference-invalid",
+  "platform-invalid",
+]);
+
+/**
+ * Runs one command line and gives its exit code. The modules of a command are loaded when it is
+ * called, so that `dray --version` answers at once.
+ *
+ * @param argv the words after the program's name
+ */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.done;
+  const finish = (code: ExitCode) => {
+    exitCode = code;
+  };
+  try {
+    await createProgram(context, finish).parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.refused;
+    if (context.signal.aborted) return EXIT.interrupted;
+    context.err(formatError(error));
+    return isFailure(error) && USAGE_CODES.has(error.code) ? EXIT.refused : EXIT.failed;
+  }
+}
+
+function createProgram(context: CliContext, finish: (code: ExitCode) => void): Command {
+  const program = new Command("dray")
+    .description(
+      "Brings every container image of an edge cluster onto the site, and says why from where.",
+    )
+    .version(context.version, "-V, --version", "print the version")
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: context.err })
+    .showHelpAfterError("(dray --help lists the commands; dray COMMAND --help tells about one)");
+
+  addPlanOptions(program.command("plan"))
+    .summary("decide from where each image comes; move nothing")
+    .description(
+      "Decides from where each image comes, with which credential, where it goes, and why. Moves nothing, needs no network.",
+    )
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples(
+        "dray plan -p profile.yaml -u user-data.yaml",
+        "dray plan -p infra.json -p apps.json -o json",
+      ),
+    )
+    .action(async (options) => {
+      const { runPlan } = await import("./plan.ts");
+      finish(runPlan(options, context));
+    });
+
+  addPlanOptions(program.command("explain").argument("<reference>", "the image"))
+    .summary("say why an image comes from where it comes")
+    .description(
+      "Says for one image where it comes from, by which rules, and where it was declared.",
+    )
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples("dray explain quay.io/calico/node:v3.27.0 -p profile.yaml -u user-data.yaml"),
+    )
+    .action(async (reference, options) => {
+      const { runExplain } = await import("./explain.ts");
+      finish(runExplain(reference, options, context));
+    });
+
+  addPlanOptions(program.command("deliver"))
+    .summary("bring every image of the plan into the store")
+    .description(
+      "Carries the plan out once: provider images first, then all others, each verified. Can be run again at any time; what is there moves no byte.",
+    )
+    .option(
+      "-d, --data-dir <folder>",
+      "the store (default: dataDir of the site file, /var/lib/drayage)",
+    )
+    .addOption(
+      new Option("--until <stage>", "stop after this stage").choices([
+        "provider",
+        "infrastructure",
+      ]),
+    )
+    .option(
+      "--platform <os/architecture>",
+      "platform of the cluster (default: of the site file, this machine's)",
+    )
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples(
+        "dray deliver -p profile.yaml -u user-data.yaml -d /var/lib/drayage",
+        "dray deliver -p profile.yaml --until provider -o json",
+      ),
+    )
+    .action(async (options) => {
+      const { runDeliver } = await import("./deliver.ts");
+      finish(await runDeliver(options, context));
+    });
+
+  const registry = program
+    .command("registry")
+    .summary("the embedded registry")
+    .description("The embedded registry, which serves from the store.");
+  registry
+    .command("serve")
+    .summary("serve the store to the cluster, reading only")
+    .description(
+      "Serves the store as a registry until it is stopped. Off loopback it wants TLS and users.",
+    )
+    .option("-d, --data-dir <folder>", "the store", "/var/lib/drayage")
+    .option("-l, --listen <host:port>", "where to listen", "127.0.0.1:5055")
+    .option("--htpasswd <file>", "users, with bcrypt passwords (htpasswd -B)")
+    .option("--tls-cert <file>", "certificate, PEM")
+    .option("--tls-key <file>", "its key, PEM")
+    .option("--access-log", "a JSON line on stdout for each request")
+    .addHelpText(
+      "after",
+      examples(
+        "dray registry serve -d /var/lib/drayage",
+        "dray registry serve -d store -l 10.0.0.5:5055 --htpasswd users --tls-cert cert.pem --tls-key key.pem",
+      ),
+    )
+    .action(async (options) => {
+      const { runRegistryServe } = await import("./registry.ts");
+      finish(await runRegistryServe(options, context));
+    });
+
+  // Commands made by command() take over the settings that were made before them, but not the override.
+  for (const command of [...program.commands, ...registry.commands]) {
+    command.exitOverride().configureOutput({ writeOut: context.out, writeErr: context.err });
+  }
+  return program;
+}
+
+function outputOption(): Option {
+  return new Option("-o, --output <format>", "form of the answer")
+    .choices(["text", "json"])
+    .default("text");
+}
+
+function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}\n`).join("")}`;
+}

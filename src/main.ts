@@ -1,0 +1,57 @@
+import { arch, homedir, platform } from "node:os";
+import { systemClock } from "#base";
+import { type CliContext, diskFiles, EXIT, runCli } from "#cli";
+
+/** Set by the build (`tools/build.ts`); from a checkout there is none. */
+declare const DRAY_VERSION: string | undefined;
+
+const VERSION = typeof DRAY_VERSION === "undefined" ? "0.1.0-dev" : DRAY_VERSION;
+
+/** Bun reads these at every request and prefers them to what a request says, so they are taken away. */
+const PROXY_VARIABLES = [
+  "http_proxy",
+  "https_proxy",
+  "no_proxy",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+];
+
+/** The one place that reads arguments, environment and clock, and that ends the process. */
+async function main(): Promise<void> {
+  const env = { ...process.env };
+  for (const name of PROXY_VARIABLES) delete process.env[name];
+  const context: CliContext = {
+    env,
+    home: homedir(),
+    version: VERSION,
+    clock: systemClock,
+    random: Math.random,
+    files: diskFiles(),
+    platform: `${platform()}/${arch() === "x64" ? "amd64" : arch()}`,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    isTerminal: process.stderr.isTTY === true,
+    columns: () => process.stderr.columns ?? 80,
+    signal: interruption(),
+  };
+  process.exitCode = await runCli(process.argv.slice(2), context);
+}
+
+/** The first signal asks everything to end at a durable point; a second one doesn't ask. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+    controller.abort(new Error("interrupted"));
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  // A reader that went away (`dray plan | head`) is no failure of ours.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.done);
+  });
+  return controller.signal;
+}
+
+void main();
