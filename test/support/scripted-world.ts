@@ -1,0 +1,213 @@
+import { Failure } from "#base";
+import { digestOf, type Source } from "#content";
+import {
+  type Descriptor,
+  type Digest,
+  isIndexType,
+  isManifestType,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from "#oci";
+import { parseReference, type Reference, repositoryName } from "#reference";
+
+/** One thing that was asked of a {@link ScriptedWorld}. */
+export interface ScriptedRequest {
+  readonly kind: "resolve" | "manifest" | "blob";
+  readonly repository: string;
+  /** Tag or digest. */
+  readonly target: string;
+}
+
+/** How a request goes wrong: not answered, cut after some bytes, or answered with other bytes. */
+export type Fault =
+  | { readonly kind: "refuse"; readonly failure: Failure }
+  | { readonly kind: "cut"; readonly afterBytes: number; readonly failure: Failure }
+  | { readonly kind: "lie" }
+  | { readonly kind: "hang" };
+
+/** What to make an image of. */
+export interface ScriptedImage {
+  /** One text a layer; the same text is the same layer. */
+  readonly layers: readonly string[];
+  /** Makes an index of these platforms, of which only the layers of the first are as given. */
+  readonly platforms?: readonly string[];
+  /** Index entries that do not say their platform. */
+  readonly unsaid?: boolean;
+}
+
+/** All registries there are, in memory: what they hold, what they were asked, how they fail. */
+export interface ScriptedWorld {
+  readonly requests: readonly ScriptedRequest[];
+  /** Blobs that are on their way now, and the most that ever were at once. */
+  readonly blobsOpen: { now: number; max: number };
+  /** Decides whether the request with this number (from 1) fails; every request succeeds without it. */
+  fault: ((request: ScriptedRequest, ordinal: number) => Fault | undefined) | undefined;
+  push(reference: string, image: ScriptedImage): Descriptor;
+  /** Takes content out of every repository. */
+  remove(digest: Digest): void;
+  open(reference: Reference): Source;
+  forget(): void;
+}
+
+/** Registries that hold nothing yet. */
+export function createScriptedWorld(): ScriptedWorld {
+  const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+  const tags = new Map<string, Descriptor>();
+  const requests: ScriptedRequest[] = [];
+  const blobsOpen = { now: 0, max: 0 };
+  let ordinal = 0;
+
+  const keep = (repository: string, bytes: Uint8Array<ArrayBuffer>, mediaType: string) => {
+    const digest = digestOf(bytes);
+    contents.set(`${repository} ${digest}`, bytes);
+    return { mediaType, digest, size: bytes.byteLength };
+  };
+  const keepJson = (repository: string, value: object, mediaType: string) =>
+    keep(repository, new TextEncoder().encode(JSON.stringify(value)), mediaType);
+
+  const pushManifest = (repository: string, layers: readonly string[], platform: string) => {
+    const [os, architecture] = platform.split("/");
+    const config = keepJson(
+      repository,
+      { os, architecture, layers },
+      "application/vnd.oci.image.config.v1+json",
+    );
+    const layerType = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const blobs = layers.map((text) => keep(repository, new TextEncoder().encode(text), layerType));
+    const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: blobs };
+    return keepJson(repository, manifest, OCI_MANIFEST);
+  };
+
+  const world: ScriptedWorld = {
+    requests,
+    blobsOpen,
+    fault: undefined,
+    push(text, { layers, platforms, unsaid }) {
+      const reference = parseReference(text);
+      const repository = repositoryName(reference);
+      let root: Descriptor;
+      if (platforms === undefined) root = pushManifest(repository, layers, "linux/amd64");
+      else {
+        const manifests = platforms.map((platform, i) => {
+          const own = i === 0 ? layers : layers.map((layer) => `${layer} for ${platform}`);
+          const manifest = pushManifest(repository, own, platform);
+          const [os, architecture] = platform.split("/");
+          return unsaid === true ? manifest : { ...manifest, platform: { os, architecture } };
+        });
+        root = keepJson(
+          repository,
+          { schemaVersion: 2, mediaType: OCI_INDEX, manifests },
+          OCI_INDEX,
+        );
+      }
+      tags.set(`${repository} ${reference.tag ?? ""}`, root);
+      tags.set(`${repository} ${root.digest}`, root);
+      return root;
+    },
+    remove(digest) {
+      for (const key of contents.keys()) if (key.endsWith(digest)) contents.delete(key);
+    },
+    forget() {
+      requests.length = 0;
+      ordinal = 0;
+    },
+    open(reference) {
+      const repository = repositoryName(reference);
+      const admit = async (request: ScriptedRequest, signal: AbortSignal) => {
+        signal.throwIfAborted();
+        requests.push(request);
+        ordinal += 1;
+        const fault = world.fault?.(request, ordinal);
+        await Promise.resolve();
+        if (fault?.kind === "refuse") throw fault.failure;
+        if (fault?.kind === "hang") await untilAborted(signal);
+        return fault;
+      };
+      return {
+        async resolve(target, { signal }) {
+          await admit({ kind: "resolve", repository, target }, signal);
+          const root = tags.get(`${repository} ${target}`);
+          if (root === undefined) throw missing(target);
+          return root;
+        },
+        async fetch({ digest, mediaType }, { signal }) {
+          const isBlob = !isManifestType(mediaType) && !isIndexType(mediaType);
+          const request = {
+            kind: isBlob ? "blob" : "manifest",
+            repository,
+            target: digest,
+          } as const;
+          const fault = await admit(request, signal);
+          const bytes = contents.get(`${repository} ${digest}`);
+          if (bytes === undefined) throw missing(digest);
+          if (isBlob) {
+            blobsOpen.now += 1;
+            blobsOpen.max = Math.max(blobsOpen.max, blobsOpen.now);
+          }
+          return answer(bytes, fault, signal, () => {
+            if (isBlob) blobsOpen.now -= 1;
+          });
+        },
+      };
+    },
+  };
+  return world;
+}
+
+const CHUNK_BYTES = 4;
+
+/** A few bytes at a time, so that others get their turn in between. */
+function answer(
+  bytes: Uint8Array<ArrayBuffer>,
+  fault: Fault | undefined,
+  signal: AbortSignal,
+  onEnd: () => void,
+): ReadableStream<Uint8Array> {
+  const sent = fault?.kind === "lie" ? bytes.map((byte) => byte ^ 1) : bytes;
+  const cutAt = fault?.kind === "cut" ? Math.min(fault.afterBytes, bytes.byteLength) : undefined;
+  let offset = 0;
+  let isOpen = true;
+  const end = () => {
+    if (isOpen) onEnd();
+    isOpen = false;
+  };
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        await Promise.resolve();
+        if (signal.aborted) {
+          end();
+          return controller.error(signal.reason);
+        }
+        if (fault?.kind === "cut" && offset === cutAt) {
+          end();
+          return controller.error(fault.failure);
+        }
+        if (offset === sent.byteLength) {
+          end();
+          return controller.close();
+        }
+        const next = Math.min(offset + CHUNK_BYTES, cutAt ?? sent.byteLength, sent.byteLength);
+        controller.enqueue(sent.slice(offset, next));
+        offset = next;
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+function missing(target: string): Failure {
+  return new Failure({
+    code: "content-missing",
+    message: `Cannot find ${target}: the registry has none, expected one`,
+    hint: "Push it",
+  });
+}
