@@ -13,7 +13,7 @@ export function runPlan(
 ): ExitCode {
   const { plan } = planInputs(options, context);
   if (options.output === "json") context.out(`${JSON.stringify(planDocument(plan), null, 2)}\n`);
-  else context.out(formatPlan(plan));
+  else if (plan.stages.some(({ images }) => images.length > 0)) context.out(formatPlan(plan));
   context.err(formatFindings(plan.faults, options.output === "json" ? [] : plan.warnings));
   return plan.faults.length > 0 ? EXIT.refused : EXIT.done;
 }

@@ -99,7 +99,7 @@ describe("renderBlock()", () => {
     const { state, nowMs } = stateAfter(events);
     expect(renderBlock(state, nowMs, 120)).toEqual([
       "provider  0/2 images  35.0 MiB of 110.0 MiB  2.1 MiB/s  35s left",
-      `   35%  35.0 MiB of 100.0 MiB  ${OS}`,
+      `   35%  35.0 MiB of 100.0 MiB   ${OS}`,
     ]);
   });
 
@@ -110,7 +110,7 @@ describe("renderBlock()", () => {
       bytes(OS, 9),
     ]);
     expect(renderBlock(state, nowMs, 120)[0]).toBe(
-      "provider  0/2 images  9.0 MiB of at least 100.0 MiB  2.2 MiB/s",
+      "provider  0/2 images  9.0 MiB of at least 100.0 MiB  2.3 MiB/s",
     );
   });
 
@@ -129,11 +129,11 @@ describe("renderBlock()", () => {
     const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
     const waiting = stateAfter([...before, retry]);
     expect(renderBlock(waiting.state, waiting.nowMs, 120)[1]).toBe(
-      `    3%  3.0 MiB of 100.0 MiB   ${OS}  attempt 3 of 5 in 4.0s`,
+      `    3%  3.0 MiB of 100.0 MiB    ${OS}  attempt 3 of 5 in 4.0s`,
     );
     const going = stateAfter([...before, retry, bytes(OS, 1)]);
     expect(renderBlock(going.state, going.nowMs, 120)[1]).toBe(
-      `    4%  4.0 MiB of 100.0 MiB   ${OS}`,
+      `    4%  4.0 MiB of 100.0 MiB    ${OS}`,
     );
   });
 
@@ -164,7 +164,7 @@ describe("renderBlock()", () => {
   test("keeps both ends of a name that is too long for the terminal", () => {
     const { state, nowMs } = stateAfter([...STARTED, sized(OS, 10 * MIB, 0, 10 * MIB)]);
     expect(renderBlock(state, nowMs, 60)[1]).toBe(
-      "    0%  0 B of 10.0 MiB         quay.io/kai…5.2-rke2r1",
+      "    0%  0 B of 10.0 MiB         quay.io/kai…:v1.25.2-rke2r1",
     );
   });
 
@@ -275,7 +275,11 @@ describe("createProgress() on a terminal", () => {
       progress.close();
     }
     expect(painted.text()).toContain("\x1b[31mfailed");
-    expect(painted.text().replace(/\x1b\[\d+m/g, "")).toBe(plain.text());
+    const bare = [31, 32, 33, 0].reduce(
+      (text, code) => text.replaceAll(`\x1b[${code}m`, ""),
+      painted.text(),
+    );
+    expect(bare).toBe(plain.text());
   });
 });
 

@@ -241,7 +241,8 @@ function readImages(
 } {
   const osPacks = packs.filter(({ layer }) => layer === "os");
   const [first, second] = osPacks;
-  if (first === undefined) reportNoOsPack(findings);
+  // Where no pack could be read at all, a fault says why, and that one would follow from it.
+  if (first === undefined && (packs.length > 0 || !findings.hasFaults)) reportNoOsPack(findings);
   if (first !== undefined && second !== undefined) reportTwoOsPacks(first, second, findings);
   const read = new Map(osPacks.map((pack) => [pack, readOsPack(pack, scope, findings)]));
   const images = packs.flatMap((pack): WantedImage[] => {

@@ -27,7 +27,10 @@ export function readClusterProfiles(
 ): readonly ClusterProfile[] {
   const faultsBefore = findings.faults.length;
   const roots = parseDocuments(source, findings).filter((root) => root.kind !== "null");
-  const profiles = roots.flatMap((root) => readRoot(root, file, files, findings));
+  const isBroken = findings.faults.length > faultsBefore;
+  // What broken YAML seems to lack may only be what could not be read.
+  const readable = isBroken ? roots.filter((root) => packsOf(templateOf(root)) !== undefined) : roots;
+  const profiles = readable.flatMap((root) => readRoot(root, file, files, findings));
   if (profiles.length === 0 && findings.faults.length === faultsBefore) {
     findings.fault(
       source.place(0, ""),
@@ -49,10 +52,16 @@ function readRoot(
   if (several?.kind === "list") {
     return several.items.map((item) => readOne(item, item, file, files, findings));
   }
+  return [readOne(root, templateOf(root), file, files, findings)];
+}
+
+function templateOf(root: Node): Node {
   const spec = root.get("spec");
-  const template =
-    spec?.get("template") ?? spec?.get("published") ?? spec?.get("draft") ?? spec ?? root;
-  return [readOne(root, template, file, files, findings)];
+  return spec?.get("template") ?? spec?.get("published") ?? spec?.get("draft") ?? spec ?? root;
+}
+
+function packsOf(template: Node): Node | undefined {
+  return template.get("packs") ?? template.get("packValues");
 }
 
 function readOne(
@@ -62,7 +71,7 @@ function readOne(
   files: InputFiles,
   findings: Findings,
 ): ClusterProfile {
-  const packs = template.get("packs") ?? template.get("packValues");
+  const packs = packsOf(template);
   if (packs === undefined) reportNoPacks(root, template, findings);
   const spec = root.get("spec");
   return {

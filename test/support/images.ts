@@ -120,7 +120,7 @@ export function putJson(store: Store, mediaType: string, value: unknown): Promis
 }
 
 /** Bytes that the seed alone decides and that do not compress. */
-export function randomBytes(seed: string, length: number): Uint8Array {
+export function randomBytes(seed: string, length: number): Uint8Array<ArrayBuffer> {
   const key = createHash("sha256").update(seed).digest();
   const cipher = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
   return new Uint8Array(cipher.update(new Uint8Array(length)));
