@@ -112,18 +112,19 @@ interface Progress {
 }
 
 function openProgress(output: OutputFormat, context: CliContext): Progress {
-  const notice = ({ registry, message }: RemoteNotice) => {
-    context.err(`warning: ${printable(registry)}: ${message}\n`);
-  };
-  if (output === "json")
-    return { onEvent: jsonEvents(context.out), notice, close: () => undefined };
   const { err: write, isTerminal, columns, env, clock } = context;
+  const warning = ({ registry, message }: RemoteNotice) =>
+    `warning: ${printable(registry)}: ${message}`;
+  if (output === "json") {
+    const notice = (told: RemoteNotice) => write(`${warning(told)}\n`);
+    return { onEvent: jsonEvents(context.out), notice, close: () => undefined };
+  }
   const color = isTerminal && (env["NO_COLOR"] ?? "") === "";
   const progress = createProgress({ write, isTerminal, columns, color, clock });
   const timer = setInterval(() => progress.tick(), TICK_MS);
   return {
     onEvent: (event) => progress.onEvent(event),
-    notice,
+    notice: (told) => progress.note(warning(told)),
     close() {
       clearInterval(timer);
       progress.close();

@@ -126,7 +126,36 @@ describe("deliver()", () => {
     const moved = events
       .filter((event) => event.type === "bytes")
       .reduce((sum, { bytes }) => sum + bytes, 0);
-    expect(summary.bytesMoved).toBe(moved);
+    expect(summary).toMatchObject({ bytesMoved: moved, bytesTotal: moved, bytesHere: 0 });
+    const manifests = site.world.requests.filter(({ kind }) => kind === "manifest");
+    expect(new Set(manifests.map(({ target }) => target)).size).toBe(manifests.length);
+  });
+
+  test("reads nothing for sizing before the manifests of the provider images are read", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const first = site.world.requests.slice(0, 2);
+    expect(first.map(({ kind, repository }) => [kind, repository])).toEqual([
+      ["resolve", "reg.test/os/kairos"],
+      ["manifest", "reg.test/os/kairos"],
+    ]);
+  });
+
+  test("takes nothing into the store of what is no image, whatever it calls itself", async () => {
+    const site = createDeliverySite();
+    const root = site.world.push(APP, { layers: ["x"] });
+    const mediaType = "application/vnd.docker.distribution.manifest.v1+json";
+    const { summary, events } = await site.run(
+      { application: [APP] },
+      {
+        openSource: ({ source }) => ({
+          ...site.world.open(source),
+          resolve: async () => ({ ...root, mediaType }),
+        }),
+      },
+    );
+    expect(summary.failures.map(({ code }) => code)).toEqual(["manifest-invalid"]);
+    expect(events.filter(({ type }) => type === "bytes")).toEqual([]);
   });
 
   test("knows the size of all stages while the provider image is still moving", async () => {
@@ -381,7 +410,7 @@ describe("deliver() on a bad link", () => {
     site.world.push(APP, { layers: [] });
     const { summary, events } = await site.run({ application: [APP] });
     expect(summary.outcome).toBe("done");
-    expect(site.clock.sleeps).toEqual([500, 1_000, 2_000, 4_000]);
+    expect(site.clock.sleeps).toEqual([1_000, 2_000, 4_000, 8_000]);
     const retries = events.filter((event) => event.type === "retry");
     expect(retries.map(({ attempt, bytesLost }) => [attempt, bytesLost])).toEqual([
       [2, 5],
@@ -405,18 +434,30 @@ describe("deliver() on a bad link", () => {
     expect(await site.store.names()).toEqual([]);
   });
 
+  test("leaves a registry alone that could not even be asked: its client was patient", async () => {
+    const site = filledSite();
+    site.world.push(APP, { layers: [] });
+    site.world.fault = ({ kind }) => (kind === "blob" ? UNREACHABLE : undefined);
+    const { summary } = await site.run({ application: [APP] });
+    expect(summary.failures.map(({ code }) => code)).toEqual(["registry-unreachable"]);
+    expect(blobsOf(site.world.requests).length).toBe(1);
+  });
+
   test("waits as long as the registry asks, but not for hours", async () => {
     const site = filledSite();
-    let retryAfterMs = 90_000;
-    site.world.fault = ({ kind }) => {
-      if (kind !== "blob") return undefined;
-      const failure = failing("registry-rate-limited", { transient: true, retryAfterMs });
-      retryAfterMs = 6 * 3_600_000;
-      return { kind: "refuse", failure };
-    };
+    const later = (retryAfterMs: number): Fault => ({
+      kind: "refuse",
+      failure: failing("registry-rate-limited", { transient: true, retryAfterMs }),
+    });
+    const faults = [
+      { kind: "cut", afterBytes: 5, failure: RESET } as const,
+      later(90_000),
+      later(6 * 3_600_000),
+    ];
+    site.world.fault = ({ kind }) => (kind === "blob" ? faults.shift() : undefined);
     site.world.push(APP, { layers: [] });
     const { summary } = await site.run({ application: [APP] });
-    expect(site.clock.sleeps).toEqual([90_000]);
+    expect(site.clock.sleeps).toEqual([1_000, 90_000]);
     expect(summary.failures.map(({ code }) => code)).toEqual(["registry-rate-limited"]);
   });
 
@@ -493,6 +534,18 @@ describe("deliver() that is given up", () => {
     expect(blobsOf(site.world.requests).filter((digest) => fetched.has(digest))).toEqual([]);
   });
 
+  test("was not interrupted when everything was done by then", async () => {
+    const site = filledSite();
+    const controller = new AbortController();
+    const { summary } = await site.run(SITE, {
+      signal: controller.signal,
+      emit: (event) => {
+        if (event.type === "stage-done" && event.name === "application") controller.abort("late");
+      },
+    });
+    expect(summary.outcome).toBe("done");
+  });
+
   test("does nothing at all when it was given up before it began", async () => {
     const site = filledSite();
     const { summary } = await site.run(SITE, { signal: AbortSignal.abort("no") });
@@ -503,9 +556,11 @@ describe("deliver() that is given up", () => {
 
   test("lets a bug in its own program through, with nothing left running", async () => {
     const site = filledSite();
-    site.world.fault = ({ kind }) => {
-      if (kind === "blob") throw new TypeError("a bug");
-      return undefined;
+    site.world.fault = ({ kind, repository }) => {
+      if (kind === "blob" && repository === "reg.test/cni/cilium") throw new TypeError("a bug");
+      return kind === "blob" && repository === "reg.test/csi/longhorn"
+        ? { kind: "hang" }
+        : undefined;
     };
     await expect(site.run(SITE)).rejects.toThrow("a bug");
     expect(site.world.blobsOpen.now).toBe(0);

@@ -132,7 +132,6 @@ async function deliverStages(
     }
     return summaries;
   } finally {
-    context.stop("the delivery has ended");
     await Promise.allSettled(stages.flatMap(({ works }) => works.map(({ ahead }) => ahead)));
   }
 }

@@ -33,7 +33,7 @@ export function createManifestReader(origin: Origin, context: DeliveryContext): 
     const fetching = { content, origin, loseBytes: () => 0 };
     const bytes =
       stored ??
-      (await withRetries(() => fetchVerified(origin.source, content, options), fetching, context));
+      (await withRetries((source) => fetchVerified(source, content, options), fetching, context));
     read.set(content.digest, { bytes, isStored: stored !== undefined });
     return bytes;
   }

@@ -4,10 +4,10 @@ import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
 
 /** Attempts at one piece of content before it counts as failed. */
-export const ATTEMPTS_MAX = 5;
+const ATTEMPTS_MAX = 5;
 
-/** A link that is gone for a quarter of a minute costs no image. */
-const BACKOFF = { firstMs: 1_000, maxMs: 30_000 };
+/** A link that goes away for half a minute costs no image. */
+const BACKOFF = { firstMs: 2_000, maxMs: 60_000 };
 
 /**
  * A server that asks for a longer wait (Docker Hub's window is 6 hours; C-52) is not waited for in
@@ -31,7 +31,7 @@ export interface Origin {
 }
 
 /** What is fetched, and what an attempt that fails throws away. */
-export interface Fetching {
+interface Fetching {
   readonly content: Descriptor;
   readonly origin: Origin;
   /** How many bytes that were reported are lost with the attempt that just failed. */
@@ -39,27 +39,37 @@ export interface Fetching {
 }
 
 /**
- * Runs `attempt` until it succeeds: up to {@link ATTEMPTS_MAX} times, with growing waits, after
- * failures that may pass, and once again after wrong content. Any other failure ends it at once.
+ * Runs `attempt` until it succeeds: up to {@link ATTEMPTS_MAX} times, with growing waits, once the
+ * content was on its way and broke off, and once again after wrong content. A source that could not
+ * be opened at all has had its own patience with its registry, so that is not tried again here.
  *
+ * @param attempt is given the source to fetch from
  * @throws {Failure} that of the last attempt; for wrong content, one that names image and registry
  */
 export async function withRetries<T>(
-  attempt: () => Promise<T>,
+  attempt: (source: Fetcher) => Promise<T>,
   { content, origin, loseBytes }: Fetching,
   { clock, random, signal, emit }: DeliveryContext,
 ): Promise<T> {
-  let hadWrongContent = false;
+  let wasOpened = false;
+  let wasWrong = false;
+  const source: Fetcher = {
+    async fetch(descriptor, options) {
+      const stream = await origin.source.fetch(descriptor, options);
+      wasOpened = true;
+      return stream;
+    },
+  };
   for (let attempts = 1; ; attempts += 1) {
     try {
-      return await attempt();
+      return await attempt(source);
     } catch (error) {
-      signal.throwIfAborted();
       if (!isFailure(error)) throw error;
       const isWrong = WRONG_CONTENT.has(error.code);
-      if (isWrong && hadWrongContent) throw wrongContent(content, origin, error);
-      if (attempts === ATTEMPTS_MAX || !(isWrong || mayPass(error))) throw error;
-      hadWrongContent ||= isWrong;
+      if (isWrong && wasWrong) throw wrongContent(content, origin, error);
+      const again = isWrong || (wasOpened && mayPass(error));
+      if (!again || attempts === ATTEMPTS_MAX) throw error;
+      wasWrong ||= isWrong;
       const delayMs = Math.max(backoffMs(attempts, random(), BACKOFF), error.retryAfterMs ?? 0);
       emit({
         type: "retry",

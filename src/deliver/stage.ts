@@ -8,7 +8,11 @@ import { settleAll } from "./settle-all.ts";
 import type { Transfers } from "./transfer.ts";
 
 /** With these the store takes nothing more, so no image can be brought. */
-const STORE_REFUSES: ReadonlySet<string> = new Set(["store-full", "store-broken"]);
+const STORE_REFUSES: ReadonlySet<string> = new Set([
+  "store-full",
+  "store-broken",
+  "store-unusable",
+]);
 
 /** How the images of a stage are carried out. */
 export interface Carriers {
@@ -92,10 +96,9 @@ async function attempt(
   try {
     return await deliverImage(work, transfers, context);
   } catch (error) {
-    const refused = isFailure(error) && STORE_REFUSES.has(error.code);
-    if (context.signal.aborted && !refused) return { outcome: "skipped", digest: null };
+    if (context.signal.aborted) return { outcome: "skipped", digest: null };
     if (!isFailure(error)) throw error;
-    if (refused) context.stop(error);
+    if (STORE_REFUSES.has(error.code)) context.stop(error);
     return { outcome: "failed", digest: null, failure: describe(work, error) };
   }
 }

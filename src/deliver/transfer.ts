@@ -1,5 +1,5 @@
 import { Limiter, SingleFlight } from "#base";
-import { copyContent } from "#content";
+import { copyContent, type Fetcher } from "#content";
 import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
 import { type Origin, withRetries } from "./retry.ts";
@@ -56,7 +56,7 @@ async function transfer(
 ): Promise<number> {
   const { store, signal, emit } = context;
   const { digest } = blob;
-  const { image, source } = origin;
+  const { image } = origin;
   let bytesArrived = 0;
   const loseBytes = () => {
     const bytesLost = bytesArrived;
@@ -68,7 +68,7 @@ async function transfer(
     emit({ type: "bytes", image, digest, bytes });
   };
   // The place on the link is given up between attempts: a wait is not a transfer.
-  const attempt = () =>
+  const attempt = (source: Fetcher) =>
     limiter.run(signal, () => copyContent(source, store, blob, { signal, onBytes }));
   try {
     const { bytesMoved } = await withRetries(
