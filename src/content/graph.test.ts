@@ -134,7 +134,12 @@ describe("readImageGraph()", () => {
     const graph = await graphOf(store, await index(store, [attestation, odd, amd64]));
     expect(graph.manifest).toEqual(amd64);
     const only = await index(store, [attestation]);
-    expect(await codeOf(graphOf(store, only))).toBe("platform-missing");
+    await expect(graphOf(store, only)).rejects.toThrow("it has no platform, expected linux/amd64");
+    const unsaid = await image(store, "z", "linux/amd64");
+    const { source, asked } = watched(store);
+    const lone = await graphOf(source, await index(store, [attestation, unsaid]));
+    expect(lone.manifest).toEqual(unsaid);
+    expect(asked).toEqual([OCI_INDEX, OCI_MANIFEST]);
   });
 
   test("looks into configs only where nothing else tells", async () => {

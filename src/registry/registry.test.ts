@@ -283,6 +283,39 @@ describe("blobs", () => {
   });
 });
 
+describe("what a name leads to", () => {
+  test("is found out from manifests alone, once", async () => {
+    const own = createMemoryStore();
+    const root = await buildImage(own, "a.example/x:v1", { seed: "x" });
+    const fetched: string[] = [];
+    const watched: ServedStore = {
+      ...own,
+      fetch(descriptor, options) {
+        fetched.push(descriptor.digest);
+        return own.fetch(descriptor, options);
+      },
+    };
+    const served = createRegistry({ store: watched });
+    for (let i = 0; i < 3; i += 1) {
+      await ask(`/v2/a.example/x/blobs/${UNKNOWN_DIGEST}`, {}, "GET", served);
+      await ask("/v2/a.example/x/manifests/v1", {}, "GET", served);
+    }
+    expect(fetched).toEqual([root.digest]);
+  });
+
+  test("is what the tag says where a pinned name has the same tag", async () => {
+    const own = createMemoryStore();
+    const old = await buildImage(own, "a.example/x:v1", { seed: "old" });
+    const root = await buildImage(own, "a.example/x:v1", { seed: "new" });
+    await own.name(`a.example/x:v1@${old.digest}`, old);
+    const served = createRegistry({ store: own });
+    const response = await ask("/v2/a.example/x/manifests/v1", {}, "HEAD", served);
+    expect(response.headers.get("docker-content-digest")).toBe(root.digest);
+    const pinned = `/v2/a.example/x/manifests/${old.digest}`;
+    expect((await ask(pinned, {}, "GET", served)).status).toBe(200);
+  });
+});
+
 describe("an index whose other platforms are not here", () => {
   test("is served, they are not, and they are as soon as they come", async () => {
     const whole = createMemoryStore();

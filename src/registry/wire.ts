@@ -13,6 +13,7 @@ const STATUS = {
   UNKNOWN: 500,
 } as const;
 
+/** One of the codes that this registry answers with. */
 export type WireCode = keyof typeof STATUS;
 
 /** A request that is answered with an error of the distribution specification. */
@@ -54,6 +55,7 @@ export function jsonAnswer(
   };
 }
 
+/** An error as the specification wants it: `{"errors": [{"code", "message"}]}` (S-21). */
 export function errorAnswer({ code, message, status, headers }: WireError): Answer {
   return jsonAnswer({ errors: [{ code, message }] }, status, headers);
 }

@@ -14,12 +14,12 @@ export interface Room {
 }
 
 /**
- * The failure that stands for an error of the file system or of SQLite. What is a failure already
- * passes through.
+ * What to throw for an error of the file system or of SQLite. What is a failure already passes
+ * through, and so does what the system did not report: that is a bug, and must not look like a disk.
  */
-export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}): Failure {
-  if (isFailure(error)) return error;
-  const code = systemErrorCode(error) ?? "an unknown error";
+export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}): unknown {
+  const code = systemErrorCode(error);
+  if (isFailure(error) || code === undefined) return error;
   if (FULL.has(code)) return storeFull(attempt, room, error);
   if (UNUSABLE.has(code)) return storeUnusable(attempt.dataDir, `${code} on access`, error);
   return new Failure({

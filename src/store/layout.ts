@@ -16,6 +16,7 @@ export interface Layout {
   readonly marker: string;
 }
 
+/** The places in a data folder, given as an absolute path. */
 export function layoutOf(dataDir: string): Layout {
   return {
     dataDir,
@@ -32,6 +33,7 @@ export function blobFolder({ blobs }: Layout, digest: Digest): string {
   return join(blobs, digestAlgorithm(digest));
 }
 
+/** The file of a digest's blob. */
 export function blobPath(layout: Layout, digest: Digest): string {
   return join(blobFolder(layout, digest), digestHex(digest));
 }

@@ -134,13 +134,14 @@ export class DiskStore implements Store, AsyncDisposable {
     return this.#flushing;
   }
 
+  /**
+   * Closes the store. It does not fail, so that it can't hide why a caller leaves: an index that could
+   * not be written is written when the store is next opened; {@link flush} tells whoever must know now.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.flush();
-    } finally {
-      this.#names.close();
-      this.#lock?.release();
-    }
+    await this.flush().catch(() => {});
+    this.#names.close();
+    this.#lock?.release();
   }
 
   async #writeIndex(): Promise<void> {
@@ -185,7 +186,7 @@ export class DiskStore implements Store, AsyncDisposable {
     error: unknown,
     { digest, size }: Descriptor,
     bytesWritten: number,
-  ): Promise<Failure> {
+  ): Promise<unknown> {
     const freeBytes = await this.#freeBytes();
     // What this ingest has written is given back when it is dropped, and is free for the next attempt.
     const room: Room = {
