@@ -21,6 +21,7 @@ export type {
   Fetcher,
   Ingest,
   NamedContent,
+  ResolveOptions,
   Resolver,
   Source,
   Store,

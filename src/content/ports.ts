@@ -5,10 +5,19 @@ export interface CallOptions {
   readonly signal: AbortSignal;
 }
 
+/** How much an answer is worth. */
+export interface ResolveOptions extends CallOptions {
+  /**
+   * `brief`: one attempt, because the caller has a last verified answer to stand on; a site whose
+   * uplink is down must not wait for it image by image. `full`, the default: all the patience there is.
+   */
+  readonly patience?: "full" | "brief";
+}
+
 /** Turns a tag or digest into the descriptor of a manifest or index. */
 export interface Resolver {
   /** @throws {Failure} `content-missing` when there is no such tag or digest */
-  resolve(tagOrDigest: string, options: CallOptions): Promise<Descriptor>;
+  resolve(tagOrDigest: string, options: ResolveOptions): Promise<Descriptor>;
 }
 
 /**

@@ -341,6 +341,22 @@ describe("a second deliver()", () => {
     expect(await site.store.names()).toEqual(before);
   });
 
+  test("asks once when there is something to stand on, and with patience when it turns out not to be", async () => {
+    const site = filledSite();
+    await site.run({ application: [APP] });
+    const gap = blobsOf(site.world.requests)[1];
+    site.world.forget();
+    site.world.fault = () => UNREACHABLE;
+    const patienceOf = () => site.world.requests.map(({ patience }) => patience);
+    await site.run({ application: [APP] });
+    expect(new Set(patienceOf())).toEqual(new Set(["brief"]));
+
+    const store: Store = { ...site.store, has: async (d) => d.digest !== gap && site.store.has(d) };
+    const { summary } = await site.run({ application: [APP] }, { store });
+    expect(patienceOf().at(-1)).toBe("full");
+    expect(summary.outcome).toBe("failed");
+  });
+
   test("lets it stand too when the link goes before the new one is complete", async () => {
     for (const gone of ["manifest", "blob"] as const) {
       const site = filledSite();

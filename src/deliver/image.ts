@@ -19,6 +19,8 @@ export interface ImageWork extends Origin {
   isDue: boolean;
   /** What its name stands for: resolved once, so that all of it is of one moment (SEC-20). */
   root?: Descriptor;
+  /** What its name stood for before is not all there, so the source must be waited for. */
+  mustBring: boolean;
   /** The reading ahead of its turn: undefined when that was not possible. */
   ahead: Promise<ImageGraph | undefined>;
   isSized: boolean;
@@ -41,7 +43,16 @@ export function beginImage(
   const origin = { image, registry: planned.source.domain, source };
   const reader = createManifestReader(origin, context);
   const ahead = Promise.resolve(undefined);
-  return { ...origin, planned, reader, isDue: false, ahead, isSized: false, bytesMoved: 0 };
+  return {
+    ...origin,
+    planned,
+    reader,
+    isDue: false,
+    mustBring: false,
+    ahead,
+    isSized: false,
+    bytesMoved: 0,
+  };
 }
 
 /**
@@ -80,7 +91,13 @@ export async function deliverImage(
     return await bringImage(work, named, transfers, context);
   } catch (error) {
     const isUnreachable = isFailure(error) && error.transient;
-    if (!isUnreachable || named === undefined || !(await stands(work, named, context))) throw error;
+    if (!isUnreachable || named === undefined) throw error;
+    if (!(await stands(work, named, context))) {
+      // The source was given one attempt only, for the sake of what turns out not to be there.
+      work.mustBring = true;
+      work.ahead = Promise.resolve(undefined);
+      return bringImage(work, named, transfers, context);
+    }
     const message = `What was verified before (${named.digest}) stands. ${error.message}`;
     context.emit({ type: "warning", image, message });
     return { outcome: "stood", digest: named.digest };
@@ -129,13 +146,14 @@ async function bringImage(
  * store has it.
  */
 async function resolveRoot(
-  { image, planned, registry, source }: ImageWork,
+  { image, planned, registry, source, mustBring }: ImageWork,
   { store, signal }: DeliveryContext,
 ): Promise<Descriptor> {
   const pinned = planned.source.digest;
-  const named = pinned === undefined ? undefined : await store.lookup(image);
+  const named = await store.lookup(image);
   if (named !== undefined && named.digest === pinned) return named;
-  const root = await source.resolve(tagOrDigest(planned.source), { signal });
+  const patience = named === undefined || mustBring ? "full" : "brief";
+  const root = await source.resolve(tagOrDigest(planned.source), { signal, patience });
   if (pinned === undefined || root.digest === pinned) return root;
   // SEC-6: the pinned digest is the only word that counts, whatever the registry says of it.
   throw new Failure({

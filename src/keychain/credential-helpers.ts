@@ -74,12 +74,14 @@ async function runHelper(helper: string, server: string, options: RunOptions): P
   const { env, timeoutMs, signal } = options;
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<Run>();
-  const child = spawn(`docker-credential-${helper}`, ["get"], { env: { ...env }, stdio: "pipe" });
+  const child = spawn(`docker-credential-${helper}`, ["get"], {
+    env: { ...env },
+    stdio: "pipe",
+    // A group of its own, so that what the helper started can be ended with it.
+    detached: true,
+  });
   const giveUp = (reason: unknown) => {
-    child.kill("SIGKILL");
-    // A grandchild may hold the pipes open; nobody waits for it.
-    child.stdout.destroy();
-    child.stderr.destroy();
+    killGroup(child.pid);
     reject(reason);
   };
   const onAbort = () => giveUp(signal.reason);
@@ -102,6 +104,14 @@ async function runHelper(helper: string, server: string, options: RunOptions): P
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // The group ended by itself meanwhile.
   }
 }
 

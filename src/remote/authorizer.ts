@@ -53,8 +53,12 @@ export interface Authorization {
   readonly token?: Token;
 }
 
+type HelperCredential = Extract<Credential, { kind: "helper" }>;
+
 /** A credential that is one: a helper's has been asked for. */
-type Resolved = Exclude<Credential, { kind: "helper" }>;
+type Resolved = Exclude<Credential, HelperCredential>;
+
+type PasswordCredential = Extract<Credential, { kind: "password" }>;
 
 type BearerChallenge = Extract<UsableChallenge, { scheme: "bearer" }>;
 
@@ -88,11 +92,11 @@ export class Authorizer {
       return this.#bearer(credential.token);
     }
     if (this.#challenge === undefined) return undefined;
-    const resolved = await this.#resolve(purpose.signal);
-    if (this.#challenge.scheme === "basic") {
-      return isUsablePassword(resolved) ? this.#basic(resolved) : undefined;
+    if (this.#challenge.scheme === "bearer") {
+      return this.#withToken(registry, this.#challenge, purpose);
     }
-    return this.#withToken(registry, this.#challenge, purpose);
+    const resolved = await this.#resolve(purpose.signal);
+    return resolved?.kind === "password" ? this.#basic(resolved) : undefined;
   }
 
   /**
@@ -151,7 +155,7 @@ export class Authorizer {
     const credential = wasBasic
       ? await this.#resolveAgain(purpose.signal)
       : await this.#resolve(purpose.signal);
-    if (!isUsablePassword(credential))
+    if (credential?.kind !== "password")
       throw this.#unauthorized(answer, "and asks for a user and password");
     const authorization = this.#basic(credential);
     if (authorization.header === refused?.header) throw this.#refused(answer);
@@ -244,9 +248,22 @@ export class Authorizer {
     for (const [key, cached] of this.#tokens) if (cached === token) this.#tokens.delete(key);
   }
 
-  #resolve(signal: AbortSignal): Promise<Resolved | undefined> {
+  /** Half a password is refused and not taken for none: it would quietly become an anonymous pull (C-22). */
+  async #resolve(signal: AbortSignal): Promise<Resolved | undefined> {
     const { credential } = this.#options.access;
-    if (credential?.kind !== "helper") return Promise.resolve(credential);
+    const resolved =
+      credential?.kind === "helper" ? await this.#helped(credential, signal) : credential;
+    const problem = resolved?.kind === "password" ? problemOf(resolved) : undefined;
+    if (problem === undefined) return resolved;
+    const { registry, access } = this.#options;
+    throw new Failure({
+      code: "registry-unauthorized",
+      message: `Cannot use the credential for ${registry}: ${problem}, expected user and password`,
+      hint: credentialHint({ registry, access }),
+    });
+  }
+
+  #helped(credential: HelperCredential, signal: AbortSignal): Promise<Resolved | undefined> {
     if (this.#helperAnswer === undefined) {
       const asked = this.#askHelper(credential);
       this.#helperAnswer = asked;
@@ -262,13 +279,13 @@ export class Authorizer {
     return this.#resolve(signal);
   }
 
-  async #askHelper(credential: Extract<Credential, { kind: "helper" }>) {
+  async #askHelper(credential: HelperCredential): Promise<Resolved | undefined> {
     const { helpers, lifetime } = this.#options;
     const given = await helpers.get(credential.helper, credential.server, { signal: lifetime });
     return given?.kind === "helper" ? undefined : given;
   }
 
-  #basic(credential: Extract<Credential, { kind: "password" }>): Authorization {
+  #basic(credential: PasswordCredential): Authorization {
     this.#remember(credential);
     const header = basicAuthorization(credential.username, credential.password);
     this.#sent.add(header.slice("Basic ".length));
@@ -303,16 +320,11 @@ export class Authorizer {
   }
 }
 
-/** Half a password is none, and a user name with a colon would be read as another one (C-22). */
-function isUsablePassword(
-  credential: Resolved | undefined,
-): credential is Extract<Credential, { kind: "password" }> {
-  return (
-    credential?.kind === "password" &&
-    credential.username !== "" &&
-    !credential.username.includes(":") &&
-    !credential.password.isEmpty
-  );
+/** What keeps user and password from being sent: a colon in the name would make it another name. */
+function problemOf({ username, password }: PasswordCredential): string | undefined {
+  if (username === "") return "it has no user name";
+  if (password.isEmpty) return "it has no password";
+  return username.includes(":") ? "its user name has a colon" : undefined;
 }
 
 function toTokenCredential(
@@ -321,5 +333,5 @@ function toTokenCredential(
 ): PasswordOrIdentity | undefined {
   if (credential?.kind === "identity-token")
     return { ...credential, token: rotated ?? credential.token };
-  return isUsablePassword(credential) ? credential : undefined;
+  return credential?.kind === "password" ? credential : undefined;
 }

@@ -1,6 +1,6 @@
 import { Failure } from "#base";
 import { networkFailure } from "./network-failure.ts";
-import { type Answer, discard } from "./transport.ts";
+import type { Answer } from "./transport.ts";
 
 /** How a body is watched. */
 export interface BodyLimits {
@@ -46,7 +46,11 @@ export function watchedBody(answer: Answer, limits: BodyLimits): ReadableStream<
   );
 }
 
-type Reader = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+/** What is needed of a stream's reader, by whichever of its several type declarations it goes. */
+interface Reader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  cancel(): Promise<void>;
+}
 
 /** One chunk, or undefined at the end. A stall cancels the reader, which frees the connection. */
 async function readOrStall(
@@ -83,10 +87,6 @@ export async function readBounded(
   stallMs: number,
 ): Promise<Uint8Array | undefined> {
   if (answer.body === null) return new Uint8Array();
-  if (Number(answer.headers.get("content-length") ?? "0") > bytesMax) {
-    await discard(answer);
-    return undefined;
-  }
   const reader = answer.body.getReader();
   const chunks: Uint8Array[] = [];
   let receivedBytes = 0;

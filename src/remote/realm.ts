@@ -1,5 +1,5 @@
 import { Failure, printable } from "#base";
-import { hostOf, isAddress } from "./address.ts";
+import { hostOf, isAddress, isLocalAddress } from "./address.ts";
 import type { Locality } from "./locality.ts";
 
 /** What decides whether a token service may be asked. */
@@ -49,9 +49,14 @@ function isDeclared(url: URL, { trustedTokenHosts }: RealmRules): boolean {
   return declared.includes(hostOf(url)) || declared.includes(url.host);
 }
 
-async function haveCommonAddress(a: URL, b: URL, locality: Locality): Promise<boolean> {
-  const [ofA, ofB] = await Promise.all([locality.addresses(a), locality.addresses(b)]);
-  return ofA.some((address) => ofB.includes(address));
+/** Public addresses that were found by name prove nothing: strangers share those of a CDN. */
+async function haveCommonAddress(realm: URL, registry: URL, locality: Locality): Promise<boolean> {
+  const [ofRealm, ofRegistry] = await Promise.all([
+    locality.addresses(realm),
+    locality.addresses(registry),
+  ]);
+  const own = isAddress(hostOf(registry)) ? ofRegistry : ofRegistry.filter(isLocalAddress);
+  return own.some((address) => ofRealm.includes(address));
 }
 
 function isSameDomain(a: URL, b: URL): boolean {

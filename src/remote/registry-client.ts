@@ -5,7 +5,7 @@ import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
 import { type Authorization, Authorizer, type Purpose, type TokenExchange } from "./authorizer.ts";
 import type { Locality } from "./locality.ts";
 import { NetworkFailure } from "./network-failure.ts";
-import { Reachability } from "./reachability.ts";
+import { type CallPatience, Reachability } from "./reachability.ts";
 import { followRedirects } from "./redirect.ts";
 import { type Patience, withRetries } from "./retry.ts";
 import {
@@ -38,6 +38,7 @@ export interface RegistryRequest extends Purpose {
   /** From `/v2/` on. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly patience: CallPatience;
 }
 
 /**
@@ -74,7 +75,7 @@ export class RegistryClient {
 
   /** Whether calls fail at once for the moment, because nobody could be reached. */
   get isUnreachable(): boolean {
-    return this.#reachability.downBecause !== undefined;
+    return this.#reachability.downBecause("full") !== undefined;
   }
 
   /** What explains an answer of this registry. */
@@ -96,9 +97,11 @@ export class RegistryClient {
    * @throws {Failure} whatever keeps such an answer from coming
    */
   request(request: RegistryRequest): Promise<Answer> {
-    const { clock, random, patience } = this.#ports;
+    const { clock, random } = this.#ports;
     const { signal } = request;
-    return this.#reachability.run(signal, () =>
+    const isBrief = request.patience === "brief";
+    const patience = isBrief ? { ...this.#ports.patience, attempts: 1 } : this.#ports.patience;
+    return this.#reachability.run(request.patience, signal, () =>
       withRetries(() => this.#attempt(request), { patience, clock, random, signal }),
     );
   }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Failure, printable, quoted } from "#base";
-import type { CallOptions, Source } from "#content";
+import type { CallOptions, ResolveOptions, Source } from "#content";
 import {
   bareMediaType,
   type Descriptor,
@@ -21,6 +21,7 @@ import {
 import { type Reference, repositoryName } from "#reference";
 import { answerFailure, isWebPage, WEB_PAGE_HINT } from "./answer.ts";
 import { readBounded, watchedBody } from "./body.ts";
+import type { CallPatience } from "./reachability.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { pullScope } from "./scope.ts";
 import { type Answer, discard } from "./transport.ts";
@@ -61,8 +62,11 @@ export class Repository implements Source {
    * @throws {Failure} `content-missing`, `registry-protocol`, and whatever keeps the registry from
    *   answering
    */
-  async resolve(tagOrDigest: string, { signal }: CallOptions): Promise<Descriptor> {
-    const wanted = this.#want(tagOrDigest, signal);
+  async resolve(
+    tagOrDigest: string,
+    { signal, patience = "full" }: ResolveOptions,
+  ): Promise<Descriptor> {
+    const wanted = this.#want(tagOrDigest, signal, patience);
     const head = await this.#request("HEAD", wanted, "manifests");
     await discard(head);
     if (head.status === 200) {
@@ -90,7 +94,7 @@ export class Repository implements Source {
     { signal }: CallOptions,
   ): Promise<ReadableStream<Uint8Array>> {
     const { digest, mediaType, size } = descriptor;
-    const wanted = this.#want(digest, signal);
+    const wanted = this.#want(digest, signal, "full");
     // Some registries know no empty blob (C-85); it is the one blob that needs no registry.
     if (size === 0) return new ReadableStream({ start: (controller) => controller.close() });
     const isManifest = isManifestType(mediaType) || isIndexType(mediaType);
@@ -114,7 +118,7 @@ export class Repository implements Source {
     return this.#request("GET", wanted, "blobs");
   }
 
-  #want(tagOrDigest: string, signal: AbortSignal): Wanted {
+  #want(tagOrDigest: string, signal: AbortSignal, patience: CallPatience): Wanted {
     const isTag = TAG.test(tagOrDigest);
     const digest = isTag ? undefined : parseDigest(tagOrDigest);
     return {
@@ -122,6 +126,7 @@ export class Repository implements Source {
       digest,
       subject: quoted(`${this.#name}${isTag ? ":" : "@"}${tagOrDigest}`, 400),
       signal,
+      patience,
     };
   }
 
@@ -133,6 +138,7 @@ export class Repository implements Source {
       scope: pullScope(this.#path),
       subject: wanted.subject,
       signal: wanted.signal,
+      patience: wanted.patience,
     });
   }
 
@@ -203,6 +209,7 @@ interface Wanted {
   readonly digest: Digest | undefined;
   readonly subject: string;
   readonly signal: AbortSignal;
+  readonly patience: CallPatience;
 }
 
 function contradiction(answer: Answer, size: number | undefined): Failure | undefined {

@@ -1,8 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LoopbackRegistry, startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
+
+// Programs are started and images made: on a busy machine that takes its time.
+setDefaultTimeout(60_000);
 
 const PROVIDER_LOGIN = { username: "kairos", password: "provider-canary" };
 const EXTERNAL_LOGIN = { username: "mirror", password: "external-canary" };

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,6 +6,9 @@ import type { ImageOptions } from "#test-support/images";
 import { type LoopbackRegistry, startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, startDray, temporaryFolder } from "#test-support/program";
 import { SAMPLE_IMAGES, SAMPLE_LOGIN, writeSampleSite } from "#test-support/sample-site";
+
+// Programs are started and images made: on a busy machine that takes its time.
+setDefaultTimeout(60_000);
 
 const PROVIDER = "spectro-images/core-ubuntu-20-lts-rke2";
 
@@ -170,7 +173,7 @@ test("a provider image that fails stops the delivery", async () => {
 });
 
 test("Ctrl-C ends a delivery with 130, what was whole stays, and the next one goes on from it", async () => {
-  await using site = await openSite({ layerBytes: 6_000_000 });
+  await using site = await openSite({ layerBytes: 6_000_000, platforms: ["linux/amd64"] });
   const child = startDray([...site.args, "--output=json"]);
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

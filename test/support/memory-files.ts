@@ -6,11 +6,14 @@ type Content = string | Uint8Array | ReturnType<typeof unreadable>;
 const FOLDER = { code: "input-unreadable", message: "it is a folder, expected a file" } as const;
 const MISSING = { code: "input-missing", message: "it does not exist" } as const;
 
+/** Files by their paths. */
+export type MemoryContents = Readonly<Record<string, Content>>;
+
 /**
  * Input files out of memory, by path. A path that only begins others is a folder, and what is named
  * with `..` is found where a disk would find it.
  */
-export function createMemoryFiles(contents: Readonly<Record<string, Content>>): InputFiles {
+export function createMemoryFiles(contents: MemoryContents): InputFiles {
   const files = new Map(Object.entries(contents));
   const within = (folder: string) => {
     return [...files.keys()].filter((path) => path.startsWith(`${folder}/`));

@@ -58,42 +58,47 @@ export function app(name: string, ...images: readonly string[]): PackSketch {
 /** The manifest of a registry Secret. */
 export function registrySecret(name: string, stringData: Mapping): string {
   const labels = { "spectrocloud.com/registry": "true" };
-  return JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: { name, labels }, stringData });
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name, labels },
+    stringData,
+  });
 }
 
 /** Writes the sketch as files, reads them as the program does, and plans. */
 export function planCluster(sketch: ClusterSketch, docker?: DockerCredentials): Plan {
-  const profiles = {
-    ...(sketch.packs === undefined ? {} : { "store.json": sketch.packs }),
-    ...sketch.profiles,
-  };
-  const written = Object.entries(profiles).map(([file, packs]) => [file, profileText(file, packs)]);
-  const files = createMemoryFiles({
-    ...Object.fromEntries(written),
-    ...(sketch.stylus === undefined
-      ? {}
-      : { "user-data.yaml": `#cloud-config\n${pretty({ stylus: sketch.stylus })}` }),
-    ...(sketch.site === undefined
-      ? {}
-      : { "site.yaml": pretty({ apiVersion: "drayage/v1", kind: "Site", ...sketch.site }) }),
-    ...(sketch.images === undefined ? {} : { "images.txt": sketch.images.join("\n") }),
-    ...sketch.files,
-  });
-  const names = {
-    profiles: Object.keys(profiles),
-    ...(sketch.stylus === undefined ? {} : { userData: "user-data.yaml" }),
-    ...(sketch.site === undefined ? {} : { site: "site.yaml" }),
-    ...(sketch.images === undefined ? {} : { images: ["images.txt"] }),
-  };
+  const { names, files } = writeCluster(sketch);
   return planFiles(names, files, docker);
 }
 
+/** The sketch as the files that people would have written, and what they would name on the command line. */
+export function writeCluster(sketch: ClusterSketch): {
+  readonly names: InputNames;
+  readonly files: InputFiles;
+} {
+  const { packs, stylus, site, images } = sketch;
+  const profiles = { ...(packs === undefined ? {} : { "store.json": packs }), ...sketch.profiles };
+  const contents = {
+    ...Object.fromEntries(Object.entries(profiles).map(profileFile)),
+    ...(stylus === undefined ? {} : { "user-data.yaml": `#cloud-config\n${pretty({ stylus })}` }),
+    ...(site === undefined
+      ? {}
+      : { "site.yaml": pretty({ apiVersion: "drayage/v1", kind: "Site", ...site }) }),
+    ...(images === undefined ? {} : { "images.txt": images.join("\n") }),
+    ...sketch.files,
+  };
+  const names = {
+    profiles: Object.keys(profiles),
+    ...(stylus === undefined ? {} : { userData: "user-data.yaml" }),
+    ...(site === undefined ? {} : { site: "site.yaml" }),
+    ...(images === undefined ? {} : { images: ["images.txt"] }),
+  };
+  return { names, files: createMemoryFiles(contents) };
+}
+
 /** Reads the files that are named, and plans. */
-export function planFiles(
-  names: InputNames,
-  files: InputFiles,
-  docker?: DockerCredentials,
-): Plan {
+export function planFiles(names: InputNames, files: InputFiles, docker?: DockerCredentials): Plan {
   const findings = new Findings();
   return makePlan(readClusterInputs(names, files, findings), findings, docker);
 }
@@ -152,15 +157,19 @@ export function warningCodes(plan: Plan): readonly string[] {
   return plan.warnings.map(({ code }) => code);
 }
 
-function profileText(file: string, packs: readonly PackSketch[]): string {
+function profileFile([file, packs]: [string, readonly PackSketch[]]): [string, string] {
   const name = file.replace(/\.[a-z]+$/, "");
-  const template = { packs: packs.map(packDocument) };
-  return pretty({ metadata: { name }, spec: { template } });
+  return [
+    file,
+    pretty({ metadata: { name }, spec: { template: { packs: packs.map(packDocument) } } }),
+  ];
 }
 
 function packDocument({ name, layer, images, values, manifests }: PackSketch): Mapping {
   const content =
-    images === undefined ? {} : { pack: { content: { images: images.map((image) => ({ image })) } } };
+    images === undefined
+      ? {}
+      : { pack: { content: { images: images.map((image) => ({ image })) } } };
   return {
     name,
     layer,

@@ -78,8 +78,11 @@ function answer(outgoing: ServerResponse, method: string, reply: ScriptedReply):
   const body =
     typeof reply.body === "string" ? Buffer.from(reply.body) : (reply.body ?? Buffer.of());
   outgoing.statusCode = reply.status ?? 200;
-  outgoing.setHeader("Content-Length", String(body.byteLength));
-  for (const [name, value] of Object.entries(reply.headers ?? {})) {
+  const headers = Object.entries(reply.headers ?? {});
+  // A body that is sent in chunks has no length beside it.
+  const isChunked = headers.some(([name]) => name.toLowerCase() === "transfer-encoding");
+  if (!isChunked) outgoing.setHeader("Content-Length", String(body.byteLength));
+  for (const [name, value] of headers) {
     outgoing.setHeader(name, typeof value === "string" ? value : [...value]);
   }
   if (method === "HEAD") {

@@ -12,6 +12,8 @@ import { parseReference, type Reference, repositoryName } from "#reference";
 
 /** One thing that was asked of a {@link ScriptedWorld}. */
 export interface ScriptedRequest {
+  /** Of resolving: whether the caller has something to stand on. */
+  readonly patience?: "full" | "brief";
   readonly kind: "resolve" | "manifest" | "blob";
   readonly repository: string;
   /** Tag or digest. */
@@ -124,8 +126,8 @@ export function createScriptedWorld(): ScriptedWorld {
         return fault;
       };
       return {
-        async resolve(target, { signal }) {
-          await admit({ kind: "resolve", repository, target }, signal);
+        async resolve(target, { signal, patience = "full" }) {
+          await admit({ kind: "resolve", repository, target, patience }, signal);
           const root = tags.get(`${repository} ${target}`);
           if (root === undefined) throw missing(target);
           return root;
