@@ -4,7 +4,7 @@ import { formatReference, parseReference, repositoryName } from "#reference";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import type { PlanOptions } from "./plan-inputs.ts";
-import { imageLines } from "./plan-text.ts";
+import { imageLines, wantedBy } from "./plan-text.ts";
 
 /** `dray explain REF`: why this image comes from there, rule by rule, and where it was declared. */
 export function runExplain(
@@ -21,29 +21,46 @@ export function runExplain(
   return EXIT.done;
 }
 
-/** By the whole reference, else by where it is fetched from, else every tag of the repository. */
+/**
+ * By the whole reference as declared, else by where it is fetched from or uploaded to; a name written
+ * without tag and digest stands for all of its repository.
+ */
 function findImages(text: string, plan: Plan): readonly PlannedImage[] {
   const reference = parseReference(text);
   const name = formatReference(reference);
   const all = plan.stages.flatMap(({ images }) => images);
+  const ofRepository = all.filter(({ declared }) => {
+    return repositoryName(declared) === repositoryName(reference);
+  });
   const matches = [
     all.filter(({ declared }) => formatReference(declared) === name),
-    all.filter(({ source }) => formatReference(source) === name),
-    all.filter(({ declared }) => repositoryName(declared) === repositoryName(reference)),
+    all.filter(({ source, local }) => formatReference(source) === name || local === name),
+    isBareName(text) ? ofRepository : [],
   ].find((found) => found.length > 0);
   if (matches !== undefined) return matches;
-  const near = nearest(
-    name,
-    all.map(({ declared }) => formatReference(declared)),
-  );
   throw new Failure({
     code: "image-unknown",
-    message: `Cannot explain ${quoted(name)}: no pack of these profiles declares it`,
-    hint:
-      near === undefined
-        ? "dray plan lists what is declared"
-        : `Did you mean "${printable(near)}"?`,
+    message: `Cannot explain ${quoted(name)}: it is not among the images of these profiles, expected a declared one`,
+    hint: nearHint(name, ofRepository, all),
   });
+}
+
+/** Neither tag nor digest was written: a colon, if any, is that of the registry's port. */
+function isBareName(text: string): boolean {
+  return !text.includes("@") && !/:[^/]*$/.test(text);
+}
+
+function nearHint(
+  name: string,
+  ofRepository: readonly PlannedImage[],
+  all: readonly PlannedImage[],
+): string {
+  const names = (images: readonly PlannedImage[]) => {
+    return images.map(({ declared }) => formatReference(declared));
+  };
+  if (ofRepository.length > 0) return `Declared are ${names(ofRepository).slice(0, 5).join(", ")}`;
+  const near = nearest(name, names(all));
+  return near === undefined ? "dray plan lists what is declared" : `Did you mean "${near}"?`;
 }
 
 function explanation(image: PlannedImage) {
@@ -59,16 +76,22 @@ function explanation(image: PlannedImage) {
   };
 }
 
+/** A reason may hold two whole references, each as long as a name may be. */
+const TEXT_LENGTH_MAX = 1000;
+
 function explainText(image: PlannedImage): string {
   const [heading = "", from = "", credential = "", to = ""] = imageLines(image);
   return [
     heading.trimStart(),
-    `  stage ${image.category}`,
+    `  stage ${image.category}; ${wantedBy(image)}`,
     ...[from, credential, to].map((line) => line.slice(2)),
     "  because",
-    ...image.because.map(({ rule, text }) => `    ${rule}: ${text}`),
+    ...image.because.map(({ rule, text }) => `    ${rule}: ${printable(text, TEXT_LENGTH_MAX)}`),
     "  declared at",
-    ...image.at.map(({ file, line, column, path }) => `    ${file}:${line}:${column} ${path}`),
+    ...image.at.map(
+      ({ file, line, column, path }) =>
+        `    ${printable(file)}:${line}:${column} ${printable(path)}`,
+    ),
     "",
   ].join("\n");
 }

@@ -4,6 +4,7 @@ import { type Planned, type PlanOptions, planInputs } from "./plan-inputs.ts";
 import { formatPlan } from "./plan-text.ts";
 import { formatFindings } from "./report.ts";
 
+/** Form of the answer: for eyes, or one JSON document for programs. */
 export type OutputFormat = "text" | "json";
 
 /** `dray plan`: decides, moves nothing, needs no network. */

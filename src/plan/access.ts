@@ -2,17 +2,19 @@ import { Secret } from "#base";
 import type { Access, Credential } from "#credential";
 import { type ClusterInputs, type DeclaredRegistry, isAuthenticated } from "#profile";
 import { contains, formatLocation, longestMatch, type Reference } from "#reference";
-import type { DeclaredImage } from "./image.ts";
-import type { Reason, RuleName } from "./plan.ts";
+import type { PlannedImage, Reason, RuleName } from "./plan.ts";
+import { keepsProviderRegistry } from "./source.ts";
 
 /** Asks Docker's configuration, where the person allowed that. */
 export type DockerCredentials = (source: Reference) => Credential | undefined;
 
-/** How an image's registry is talked to, the rules that say so, and the declarations that were used. */
+/** What the choice of a credential depends on: the kind of image, and where it is fetched from. */
+export type Fetched = Pick<PlannedImage, "category" | "source">;
+
+/** How an image's registry is talked to, and the rules that say so. */
 export interface AccessDecision {
   readonly access: Access;
   readonly because: readonly Reason[];
-  readonly used: readonly DeclaredRegistry[];
 }
 
 /**
@@ -22,25 +24,19 @@ export interface AccessDecision {
  * file's.
  */
 export function decideAccess(
-  image: DeclaredImage,
-  source: Reference,
+  image: Fetched,
   inputs: ClusterInputs,
   docker: DockerCredentials,
 ): AccessDecision {
-  const external = longestMatch(inputs.userData.externals, source);
+  const { source } = image;
+  const external = externalFor(image, inputs);
+  const provider = providerCredentialsFor(image, inputs);
   const site = longestMatch(inputs.site.credentials, source);
-  const candidates = [
-    external,
-    providerFor(image, source, inputs, external),
-    secretFor(image, source, inputs, site),
-  ];
-  const declared = candidates.find(
+  const declared = [external, provider, secretFor(image, inputs, site)].find(
     (candidate) => candidate !== undefined && hasUsableCredential(candidate),
   );
   const chosen = declared ?? (site !== undefined && isAuthenticated(site) ? site : undefined);
-  const trusted = [external, providerFor(image, source, inputs, external), site, chosen].filter(
-    (one) => one !== undefined,
-  );
+  const trusted = [external, provider, site].filter((one) => one !== undefined);
   const dockerCredential = chosen === undefined ? docker(source) : undefined;
   const credential = chosen === undefined ? dockerCredential : passwordCredential(chosen);
   return {
@@ -57,30 +53,36 @@ export function decideAccess(
     },
     because:
       chosen === undefined ? dockerReason(dockerCredential) : [credentialReason(chosen, source)],
-    used: trusted,
   };
 }
 
-/** providerCredentials serve provider images only, and only from where the OS pack says. */
-function providerFor(
-  image: DeclaredImage,
-  source: Reference,
-  { providerCredentials }: ClusterInputs,
-  external: DeclaredRegistry | undefined,
+/** Provider images that are left to the provider registry are fetched as if there were no other. */
+function externalFor(
+  { category, source }: Fetched,
+  inputs: ClusterInputs,
 ): DeclaredRegistry | undefined {
-  if (image.category !== "provider" || providerCredentials === undefined || external !== undefined)
-    return undefined;
-  return contains(providerCredentials.location, source) ? providerCredentials : undefined;
+  if (category === "provider" && keepsProviderRegistry(inputs)) return undefined;
+  return longestMatch(inputs.userData.externals, source);
+}
+
+/** providerCredentials serve provider images only, and only from where the OS pack says. */
+export function providerCredentialsFor(
+  image: Fetched,
+  inputs: ClusterInputs,
+): DeclaredRegistry | undefined {
+  const { providerCredentials } = inputs;
+  if (image.category !== "provider" || providerCredentials === undefined) return undefined;
+  const isServed = contains(providerCredentials.location, image.source);
+  return isServed && externalFor(image, inputs) === undefined ? providerCredentials : undefined;
 }
 
 /** Of a Secret and a site credential the longer match wins, and on a draw the site file, which is nearer. */
 function secretFor(
-  image: DeclaredImage,
-  source: Reference,
+  { category, source }: Fetched,
   { registrySecrets }: ClusterInputs,
   site: DeclaredRegistry | undefined,
 ): DeclaredRegistry | undefined {
-  const secret = image.category === "provider" ? undefined : longestMatch(registrySecrets, source);
+  const secret = category === "provider" ? undefined : longestMatch(registrySecrets, source);
   if (secret === undefined || site === undefined || !isAuthenticated(site)) return secret;
   return secret.location.path.length > site.location.path.length ? secret : undefined;
 }

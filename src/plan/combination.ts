@@ -1,5 +1,5 @@
-import type { Findings } from "#base";
-import { type ClusterInputs, isAuthenticated } from "#profile";
+import { type Findings, type Place, printable } from "#base";
+import { type ClusterInputs, type DeclaredRegistry, isAuthenticated } from "#profile";
 import type { Plan, PlanRegistries } from "./plan.ts";
 
 /**
@@ -15,31 +15,49 @@ export function judgeCombination(
   if (providerCredentials === undefined || !isAuthenticated(providerCredentials)) {
     return { supported: true, needsExtended: false };
   }
+  const external = userData.externals.find(isAuthenticated);
   const clashes = [
-    ...userData.externals
-      .filter(isAuthenticated)
-      .slice(0, 1)
-      .map(({ origin }) => ({
-        feature: "an authenticated external registry",
-        field: origin.replace(/^user-data:/, "stylus."),
-      })),
-    ...(local === null ? [] : [{ feature: "a local registry", field: localField(inputs) }]),
+    ...(external === undefined ? [] : [externalClash(external)]),
+    ...(local === null ? [] : [localClash(inputs)]),
   ];
   if (clashes.length === 0 || site.combinations === "extended") {
     return { supported: true, needsExtended: clashes.length > 0 };
   }
-  for (const { feature, field } of clashes) {
+  for (const { feature, field, place, remedy } of clashes) {
+    const where = place === undefined ? "" : `, ${printable(place.file)}:${place.line}`;
     findings.fault(
       providerCredentials.place,
       "combination-unsupported",
-      `An authenticated provider registry (providerCredentials in the OS pack) cannot be used with ${feature} (${field})`,
-      `Make the provider registry public and take providerCredentials out, or take ${field} out, or set combinations: extended in the site file`,
+      `Cannot use an authenticated provider registry (providerCredentials) together with ${feature} (${field}${where})`,
+      `Use a public provider registry and take providerCredentials out, or ${remedy}, or set combinations: extended in the site file`,
     );
   }
   return { supported: false, needsExtended: true };
 }
 
-function localField({ site, packedRegistry }: ClusterInputs): string {
-  if (site.localRegistry?.kind !== undefined) return "localRegistry.kind in the site file";
-  return `pack ${packedRegistry?.packNames.join(", ") ?? ""}`;
+/** What can't stand beside providerCredentials: the field that declares it, and how to undo that. */
+interface Clash {
+  readonly feature: string;
+  readonly field: string;
+  readonly place: Place | undefined;
+  readonly remedy: string;
+}
+
+function externalClash({ origin, place }: DeclaredRegistry): Clash {
+  const field = origin
+    .replace("user-data:", "stylus.")
+    .replace("externalRegistries[", "externalRegistries.registries[");
+  const remedy = `take username and password out of ${field}`;
+  return { feature: "an authenticated external registry", field, place, remedy };
+}
+
+function localClash({ site, packedRegistry }: ClusterInputs): Clash {
+  const written = site.localRegistry;
+  const isWritten = written?.kind !== undefined;
+  return {
+    feature: "a local registry",
+    field: isWritten ? "localRegistry.kind" : `pack ${packedRegistry?.packNames.join(", ") ?? ""}`,
+    place: isWritten ? written.place : packedRegistry?.place,
+    remedy: "set localRegistry.kind: none in the site file",
+  };
 }

@@ -1,5 +1,5 @@
-import type { Findings, Place } from "#base";
-import { type ClusterInputs, type DeclaredRegistry, isAuthenticated } from "#profile";
+import { type Findings, type Place, printable, quoted } from "#base";
+import { type ClusterInputs, isAuthenticated } from "#profile";
 import {
   contains,
   formatLocation,
@@ -8,6 +8,7 @@ import {
   readReference,
   tryParseLocation,
 } from "#reference";
+import { providerCredentialsFor } from "./access.ts";
 import type { DeclaredImage } from "./image.ts";
 import type { PlannedImage, PlanRegistries } from "./plan.ts";
 
@@ -22,11 +23,15 @@ export function judgeProviderRegistry(
   const provider = images.find(({ category }) => category === "provider");
   if (provider === undefined || providerCredentials === undefined) return;
   if (contains(providerCredentials.location, provider.reference)) return;
+  const registry = formatLocation(providerCredentials.location);
+  const field = provider.at.some(({ path }) => /system\.uri"?$/.test(path))
+    ? "options.system.uri"
+    : "pack.content.images";
   findings.fault(
     providerCredentials.place,
     "provider-registry-mismatch",
-    `providerCredentials.registry is ${formatLocation(providerCredentials.location)}, but options.system.uri names the provider image at ${provider.name}`,
-    `Set providerCredentials.registry to ${provider.reference.domain}, or options.system.uri to an image in ${formatLocation(providerCredentials.location)}`,
+    `Cannot use providerCredentials: providerCredentials.registry is ${registry}, but ${field} names the provider image ${provider.name}`,
+    `Set providerCredentials.registry to ${provider.reference.domain}, or ${field} to an image in ${registry}`,
   );
 }
 
@@ -50,31 +55,58 @@ export function judgeMasks(inputs: ClusterInputs, findings: Findings): void {
   }
 }
 
-/** What a rewrite makes must be a name again, and no two images may end up as one. */
+/** Of two rules for one source with two targets nobody can tell which was meant. */
+export function judgeMappingRules(inputs: ClusterInputs, findings: Findings): void {
+  for (const rules of [inputs.imageReplacementRules, inputs.userData.mappingRules]) {
+    const bySource = new Map<string, (typeof rules)[number]>();
+    for (const rule of rules) {
+      const source = formatLocation(rule.location);
+      const other = bySource.get(source);
+      bySource.set(source, rule);
+      if (other === undefined || formatLocation(other.to) === formatLocation(rule.to)) continue;
+      findings.fault(
+        rule.place,
+        "mapping-rule-twice",
+        `Cannot tell where ${source} is mapped to: ${formatLocation(rule.to)} here, ${formatLocation(other.to)} in line ${other.place.line} of ${printable(other.place.file)}`,
+        "Keep one of the two rules",
+      );
+    }
+  }
+}
+
+/** What a rewrite makes must be a name again, in the source's registry and in the local one. */
+export function judgeNames(images: readonly PlannedImage[], findings: Findings): void {
+  for (const image of images) {
+    for (const name of [formatReference(image.source), image.local]) {
+      if (name === null) continue;
+      const problem = readReference(name);
+      if ("domain" in problem) continue;
+      findings.fault(
+        placeOf(image),
+        "rewrite-invalid",
+        `Cannot rewrite ${formatReference(image.declared)}: ${printable(name)} is no reference, ${problem.message}`,
+        "Add a registryMappingRules entry for it that gives a valid name",
+      );
+    }
+  }
+}
+
+/**
+ * No two images may end up as one, or the cluster would run one in place of the other; unless both
+ * are pinned to one digest, which a rewrite keeps, so that they are one image indeed.
+ */
 export function judgeSources(images: readonly PlannedImage[], findings: Findings): void {
   const bySource = new Map<string, PlannedImage>();
   for (const image of images) {
     const source = formatReference(image.source);
-    const place = placeOf(image);
-    const problem = readReference(source);
-    if (!("domain" in problem)) {
-      findings.fault(
-        place,
-        "rewrite-invalid",
-        `Cannot rewrite ${formatReference(image.declared)}: ${source} is no reference, ${problem.message}`,
-        "Add a registryMappingRules entry for it that gives a valid name",
-      );
-    }
     const other = bySource.get(source);
-    bySource.set(source, image);
-    if (other === undefined) continue;
-    if (image.declared.digest !== undefined && image.declared.digest === other.declared.digest)
-      continue;
-    const otherPlace = placeOf(other);
+    if (other === undefined) bySource.set(source, image);
+    if (other === undefined || image.source.digest !== undefined) continue;
+    const { file, line } = placeOf(other);
     findings.fault(
-      place,
+      placeOf(image),
       "source-collision",
-      `${formatReference(other.declared)} (${otherPlace.file}:${otherPlace.line}) and ${formatReference(image.declared)} would both be fetched as ${source}`,
+      `Cannot tell ${formatReference(image.declared)} from ${formatReference(other.declared)} (${printable(file)}:${line}): both would be fetched as ${source}`,
       "Set rewrite: prepend in the site file, or give one of them a registryMappingRules entry of its own",
     );
   }
@@ -84,36 +116,47 @@ function placeOf(image: PlannedImage): Place {
   return image.at[0] ?? { file: "", line: 1, column: 1, path: "" };
 }
 
-/** Credentials that nothing will be fetched with: a typo, or a leftover. */
+/** Credentials that fit no image: a typo, or a leftover. */
 export function warnUnusedCredentials(
   inputs: ClusterInputs,
-  used: ReadonlySet<DeclaredRegistry>,
+  images: readonly PlannedImage[],
   local: PlanRegistries["local"],
   findings: Findings,
 ): void {
-  const { userData, registrySecrets, site, providerCredentials } = inputs;
-  const localAddress = local?.address == null ? undefined : tryParseLocation(local.address);
-  for (const declared of [...userData.externals, ...registrySecrets, ...site.credentials]) {
-    const isForLocal = localAddress !== undefined && contains(declared.location, localAddress);
-    if (used.has(declared) || isForLocal || !isAuthenticated(declared)) continue;
+  const { userData, registrySecrets, site } = inputs;
+  const localLocation =
+    local?.address == null ? undefined : tryParseLocation(`${local.address}/${local.project}`);
+  for (const { origin, location, place } of [
+    ...userData.externals,
+    ...registrySecrets,
+    ...site.credentials,
+  ].filter(isAuthenticated)) {
+    const isForLocal = localLocation !== undefined && contains(location, localLocation);
+    if (isForLocal || images.some(({ source }) => contains(location, source))) continue;
     findings.warn(
-      declared.place,
+      place,
       "credential-unused",
-      `${declared.origin} for ${formatLocation(declared.location)} fits no image`,
+      `${origin} for ${formatLocation(location)} fits no image`,
       "Check the registry's name, or take the credential out",
     );
   }
-  if (
-    providerCredentials === undefined ||
-    !isAuthenticated(providerCredentials) ||
-    used.has(providerCredentials)
-  )
-    return;
-  if (userData.externals.length === 0) return;
+}
+
+/** providerCredentials of no use, because the provider image comes from another registry. */
+export function warnUnusedProviderCredentials(
+  inputs: ClusterInputs,
+  images: readonly PlannedImage[],
+  findings: Findings,
+): void {
+  const { providerCredentials } = inputs;
+  if (providerCredentials === undefined || !isAuthenticated(providerCredentials)) return;
+  const provider = images.find(({ category }) => category === "provider");
+  if (provider === undefined || providerCredentialsFor(provider, inputs) !== undefined) return;
+  if (!contains(providerCredentials.location, provider.declared)) return;
   findings.warn(
     providerCredentials.place,
     "credential-unused",
-    "providerCredentials are not used: the external registry serves the provider image too",
+    `providerCredentials are not used: the provider image comes from ${provider.source.domain}, and they serve only the provider registry`,
     "Take them out, or set combinations: extended to fetch provider images from the provider registry",
   );
 }
@@ -167,7 +210,7 @@ export function warnUndeclaredImages(
     findings.warn(
       place,
       "image-undeclared",
-      `A manifest of pack "${pack}" runs ${name}, which no pack declares, so it is not delivered`,
+      `A manifest of pack ${quoted(pack, 80)} runs ${name}, which no pack declares, so it is not delivered`,
       "Add it to extraImages in the site file, or give it with --images FILE",
     );
   }

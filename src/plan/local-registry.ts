@@ -1,6 +1,6 @@
-import type { Findings } from "#base";
+import { type Findings, type Place, quoted } from "#base";
 import { type ClusterInputs, DEFAULT_PROJECT } from "#profile";
-import { formatLocation, formatReference, prependRegistry } from "#reference";
+import { formatLocation, formatReference, prependRegistry, tryParseLocation } from "#reference";
 import { type DeclaredImage, isBootstrapImage } from "./image.ts";
 import type { PlanRegistries, Reason } from "./plan.ts";
 
@@ -15,12 +15,20 @@ export function decideLocalRegistry(
   const written = site.localRegistry;
   const kind = written?.kind ?? packedRegistry?.kind ?? "none";
   if (kind === "none") return null;
-  return {
-    kind,
-    address: decideAddress(kind, inputs, findings),
-    project: written?.project ?? packedRegistry?.project ?? DEFAULT_PROJECT,
-  };
+  const address = decideAddress(kind, inputs, findings);
+  const project = written?.project ?? packedRegistry?.project ?? DEFAULT_PROJECT;
+  if (address === null || tryParseLocation(`${address}/${project}`) !== undefined)
+    return { kind, address, project };
+  findings.fault(
+    written?.place ?? packedRegistry?.place ?? NOWHERE,
+    "local-registry-invalid",
+    `Cannot use the local registry: ${quoted(`${address}/${project}`)} is no place for images, expected host:port/project`,
+    "Set localRegistry.address to the host:port that nodes dial, and localRegistry.project to lower-case letters, digits and dashes",
+  );
+  return { kind, address: null, project };
 }
+
+const NOWHERE: Place = { file: "", line: 1, column: 1, path: "" };
 
 function decideAddress(
   kind: LocalRegistry["kind"],
@@ -40,11 +48,10 @@ function decideAddress(
     );
     return address;
   }
-  const place = site.localRegistry?.place ?? { file: "", line: 1, column: 1, path: "" };
   findings.fault(
-    place,
+    site.localRegistry?.place ?? NOWHERE,
     "local-address-missing",
-    `Cannot use the local registry: localRegistry.kind is ${kind}, but it has no address`,
+    `Cannot use the local registry: localRegistry.kind is ${kind}, and it has no address, expected one`,
     "Set localRegistry.address to the host:port that nodes dial",
   );
   return null;
@@ -63,7 +70,9 @@ export function decideUpload(
     return { local: null, because: [{ rule: "bootstrap", text }] };
   }
   if (local.address === null) return { local: null, because: [] };
-  const name = formatReference(prependRegistry(image.reference, { domain: local.address, path: local.project }));
+  const name = formatReference(
+    prependRegistry(image.reference, { domain: local.address, path: local.project }),
+  );
   return {
     local: name,
     because: [

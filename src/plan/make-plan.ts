@@ -10,15 +10,24 @@ import { type DockerCredentials, decideAccess } from "./access.ts";
 import { judgeCombination } from "./combination.ts";
 import { type DeclaredImage, joinDeclarations } from "./image.ts";
 import {
+  judgeMappingRules,
   judgeMasks,
+  judgeNames,
   judgeProviderRegistry,
   judgeSources,
   warnSurprises,
   warnUndeclaredImages,
   warnUnusedCredentials,
+  warnUnusedProviderCredentials,
 } from "./judge.ts";
 import { decideLocalRegistry, decideUpload } from "./local-registry.ts";
-import { type Plan, type PlannedImage, type PlanRegistries, STAGE_NAMES } from "./plan.ts";
+import {
+  type Plan,
+  type PlannedImage,
+  type PlanRegistries,
+  type Reason,
+  STAGE_NAMES,
+} from "./plan.ts";
 import { decideSource } from "./source.ts";
 
 /**
@@ -29,20 +38,19 @@ import { decideSource } from "./source.ts";
  * @param docker asked last for credentials; by default Docker's configuration is left alone
  */
 export function makePlan(
-  inputs: ClusterInputs,
+  given: ClusterInputs,
   findings: Findings,
   docker: DockerCredentials = () => undefined,
 ): Plan {
+  const inputs = { ...given, registrySecrets: given.registrySecrets.toSorted(compareSecrets) };
   const declared = joinDeclarations(inputs.images);
   const local = decideLocalRegistry(inputs, findings);
   const combination = judgeCombination(inputs, local, findings);
-  const used = new Set<DeclaredRegistry>();
   const sentToFirst: PlannedImage[] = [];
   const images = declared.map((image) => {
     const { source, because, isDefaultExternal } = decideSource(image, inputs);
-    const access = decideAccess(image, source, inputs, docker);
+    const access = decideAccess({ category: image.category, source }, inputs, docker);
     const upload = decideUpload(image, local);
-    for (const registry of access.used) used.add(registry);
     const planned = {
       declared: image.reference,
       packs: image.packs,
@@ -51,7 +59,7 @@ export function makePlan(
       source,
       access: access.access,
       local: upload.local,
-      because: [...because, ...access.because, ...upload.because],
+      because: [...because, ...access.because, ...upload.because, ...stageReasons(image)],
       at: image.at,
     };
     if (isDefaultExternal) sentToFirst.push(planned);
@@ -59,13 +67,16 @@ export function makePlan(
   });
   judgeProviderRegistry(declared, inputs, findings);
   judgeMasks(inputs, findings);
+  judgeMappingRules(inputs, findings);
+  judgeNames(images, findings);
   judgeSources(images, findings);
   warnSeveralExternals(sentToFirst, inputs, findings);
-  warnUnusedCredentials(inputs, used, local, findings);
+  warnUnusedCredentials(inputs, images, local, findings);
+  if (combination.supported) warnUnusedProviderCredentials(inputs, images, findings);
   warnSurprises(inputs, local, findings);
   warnUndeclaredImages(declared, inputs, findings);
   return {
-    profiles: inputs.profileNames.toSorted(compareCodeUnits),
+    profiles: inputs.profileNames,
     registries: {
       provider: providerRegistry(declared, inputs),
       external: externalRegistries(inputs),
@@ -79,6 +90,18 @@ export function makePlan(
     warnings: findings.warnings,
     faults: findings.faults,
   };
+}
+
+/** What makes a provider image one, and what follows from that. */
+function stageReasons({ category }: DeclaredImage): readonly Reason[] {
+  if (category !== "provider") return [];
+  return [
+    { rule: "provider-location", text: "The OS pack names it as the provider image" },
+    {
+      rule: "provider-first",
+      text: "No blob of any other image is requested before every provider image is complete and verified",
+    },
+  ];
 }
 
 function providerRegistry(
@@ -100,6 +123,13 @@ function externalRegistries({ userData }: ClusterInputs): PlanRegistries["extern
     authenticated: isAuthenticated(external),
     insecure: external.insecure,
   }));
+}
+
+/** Of two Secrets for one registry the same one is taken, whatever the order of the packs. */
+function compareSecrets(a: DeclaredRegistry, b: DeclaredRegistry): number {
+  return (
+    compareCodeUnits(a.origin, b.origin) || compareCodeUnits(a.username ?? "", b.username ?? "")
+  );
 }
 
 function warnSeveralExternals(

@@ -6,6 +6,7 @@ import type { Reference } from "#reference";
 /** Stages in the order in which they are delivered (rule `provider-first`). */
 export const STAGE_NAMES = ["provider", "infrastructure", "application"] as const;
 
+/** Name of a stage, which is also the category of the images in it. */
 export type StageName = (typeof STAGE_NAMES)[number];
 
 /** The rules of the design; every decision names the ones that made it. */
@@ -52,6 +53,7 @@ export interface PlannedImage {
   readonly at: readonly Place[];
 }
 
+/** Images that are delivered together; a stage begins when the one before it is complete. */
 export interface Stage {
   readonly name: StageName;
   readonly images: readonly PlannedImage[];

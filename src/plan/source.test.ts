@@ -17,6 +17,9 @@ const EXTERNAL = "10.10.254.254:8000/spectro-images";
 const SINGLE = { registryCredentials: { domain: EXTERNAL } };
 const CORE = "core-ubuntu-20-lts-rke2:v1.25.2-rke2r1";
 
+/** What is said of every provider image, wherever it comes from. */
+const OF_PROVIDER = ["provider-location", "provider-first"];
+
 /** The source of one application image. */
 function source(image: string, sketch: ClusterSketch): string {
   const plan = planCluster({ packs: [OS, app("app", image)], ...sketch });
@@ -32,7 +35,11 @@ describe("rule rewrite-replace", () => {
   test("replaces all before the last path segment of the provider image, as the requirements show", () => {
     const plan = planCluster({ packs: [OS], stylus: SINGLE });
     expect(sourceOf(plan, PROVIDER_IMAGE)).toBe(`${EXTERNAL}/${CORE}`);
-    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual(["external-registry", "rewrite-replace"]);
+    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual([
+      "external-registry",
+      "rewrite-replace",
+      ...OF_PROVIDER,
+    ]);
   });
 
   test.each([
@@ -46,19 +53,16 @@ describe("rule rewrite-replace", () => {
 
   test("keeps tag and digest together", () => {
     const pin = `sha256:${"5".repeat(64)}`;
-    expect(source(`ghcr.io/org/app:1@${pin}`, { stylus: SINGLE })).toBe(
-      `${EXTERNAL}/app:1@${pin}`,
-    );
+    expect(source(`ghcr.io/org/app:1@${pin}`, { stylus: SINGLE })).toBe(`${EXTERNAL}/app:1@${pin}`);
   });
 
-  test.each([
-    `${EXTERNAL}/`,
-    `https://${EXTERNAL}`,
-    `http://${EXTERNAL}//`,
-  ])("reads the external registry %s without scheme and slash", (domain) => {
-    const stylus = { registryCredentials: { domain } };
-    expect(source("quay.io/calico/cni:v3", { stylus })).toBe(`${EXTERNAL}/cni:v3`);
-  });
+  test.each([`${EXTERNAL}/`, `https://${EXTERNAL}`, `http://${EXTERNAL}//`])(
+    "reads the external registry %s without scheme and slash",
+    (domain) => {
+      const stylus = { registryCredentials: { domain } };
+      expect(source("quay.io/calico/cni:v3", { stylus })).toBe(`${EXTERNAL}/cni:v3`);
+    },
+  );
 
   test("takes an external registry without a path", () => {
     const stylus = { registryCredentials: { domain: "mirror.example.com" } };
@@ -72,7 +76,10 @@ describe("rule rewrite-prepend", () => {
   test.each([
     ["quay.io/kairos/other:v1", `${EXTERNAL}/quay.io/kairos/other:v1`],
     ["docker.io/library/busybox:latest", `${EXTERNAL}/docker.io/library/busybox:latest`],
-    [`ghcr.io/org/app@sha256:${"a".repeat(64)}`, `${EXTERNAL}/ghcr.io/org/app@sha256:${"a".repeat(64)}`],
+    [
+      `ghcr.io/org/app@sha256:${"a".repeat(64)}`,
+      `${EXTERNAL}/ghcr.io/org/app@sha256:${"a".repeat(64)}`,
+    ],
     ["reg.example.com:5000/app:1", `${EXTERNAL}/reg.example.com_5000/app:1`],
   ])("fetches %s as %s", (declared, expected) => {
     expect(source(declared, prepend)).toBe(expected);
@@ -82,7 +89,11 @@ describe("rule rewrite-prepend", () => {
     const stylus = { registryCredentials: { domain: `${EXTERNAL}/` } };
     const plan = planCluster({ packs: [OS], stylus, site: { rewrite: "prepend" } });
     expect(sourceOf(plan, PROVIDER_IMAGE)).toBe(`${EXTERNAL}/quay.io/kairos/${CORE}`);
-    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual(["external-registry", "rewrite-prepend"]);
+    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual([
+      "external-registry",
+      "rewrite-prepend",
+      ...OF_PROVIDER,
+    ]);
   });
 });
 
@@ -95,14 +106,22 @@ describe("rule mapping-rule", () => {
   });
 
   test("takes the longest key that matches", () => {
-    const rules = { "a.io": "short.example", "a.io/b/c": "longest.example", "a.io/b": "long.example" };
+    const rules = {
+      "a.io": "short.example",
+      "a.io/b/c": "longest.example",
+      "a.io/b": "long.example",
+    };
     expect(mapped("a.io/b/c/d:1", rules)).toBe("longest.example/d:1");
     expect(mapped("a.io/b/x:1", rules)).toBe("long.example/x:1");
     expect(mapped("a.io/x:1", rules)).toBe("short.example/x:1");
   });
 
   test.each([
-    ["a path that only begins alike", "us.pkg.dev/palette-images-fips/x:1", "us.pkg.dev/palette-images"],
+    [
+      "a path that only begins alike",
+      "us.pkg.dev/palette-images-fips/x:1",
+      "us.pkg.dev/palette-images",
+    ],
     ["a host that only begins alike", "quay.io.example.com/x:1", "quay.io"],
     ["a host that only ends alike", "myquay.io/x:1", "quay.io"],
     ["another port", "quay.io:5000/x:1", "quay.io"],
@@ -171,13 +190,18 @@ describe("rule mapping-rule", () => {
   test.each([
     ["a map", { "a.io": "replaced.example" }],
     ["a list", [{ source: "a.io", target: "replaced.example" }]],
-  ])("asks imageReplacementRules as %s before registryMappingRules, even a longer one", (_, rules) => {
-    const stylus = { externalRegistries: { registryMappingRules: { "a.io/b": "mapped.example" } } };
-    const packs = [OS, connect(rules), app("app", "a.io/b/c:1", "a.io/x:1")];
-    const plan = planCluster({ packs, stylus, site: { localRegistry: { kind: "none" } } });
-    expect(sourceOf(plan, "a.io/b/c:1")).toBe("replaced.example/b/c:1");
-    expect(sourceOf(plan, "a.io/x:1")).toBe("replaced.example/x:1");
-  });
+  ])(
+    "asks imageReplacementRules as %s before registryMappingRules, even a longer one",
+    (_, rules) => {
+      const stylus = {
+        externalRegistries: { registryMappingRules: { "a.io/b": "mapped.example" } },
+      };
+      const packs = [OS, connect(rules), app("app", "a.io/b/c:1", "a.io/x:1")];
+      const plan = planCluster({ packs, stylus, site: { localRegistry: { kind: "none" } } });
+      expect(sourceOf(plan, "a.io/b/c:1")).toBe("replaced.example/b/c:1");
+      expect(sourceOf(plan, "a.io/x:1")).toBe("replaced.example/x:1");
+    },
+  );
 
   test("falls back to registryMappingRules where no imageReplacementRule matches", () => {
     const stylus = { externalRegistries: { registryMappingRules: { "b.io": "mapped.example" } } };
@@ -195,12 +219,19 @@ describe("rule mapping-rule", () => {
 });
 
 describe("rule already-there", () => {
-  test.each(["replace", "prepend"])("leaves an image of the external registry alone, with %s", (rewrite) => {
-    const image = `${EXTERNAL}/team/app:1`;
-    const plan = planCluster({ packs: [OS, app("app", image)], stylus: SINGLE, site: { rewrite } });
-    expect(sourceOf(plan, image)).toBe(image);
-    expect(rulesOf(plan, image)).toEqual(["already-there"]);
-  });
+  test.each(["replace", "prepend"])(
+    "leaves an image of the external registry alone, with %s",
+    (rewrite) => {
+      const image = `${EXTERNAL}/team/app:1`;
+      const plan = planCluster({
+        packs: [OS, app("app", image)],
+        stylus: SINGLE,
+        site: { rewrite },
+      });
+      expect(sourceOf(plan, image)).toBe(image);
+      expect(rulesOf(plan, image)).toEqual(["already-there"]);
+    },
+  );
 
   test("comes before mapping rules", () => {
     const stylus = {
@@ -267,7 +298,7 @@ describe("without an external registry", () => {
   test("provider images come from where the OS pack says (rule provider-registry)", () => {
     const plan = planCluster({ packs: [OS] });
     expect(sourceOf(plan, PROVIDER_IMAGE)).toBe(PROVIDER_IMAGE);
-    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual(["provider-registry"]);
+    expect(rulesOf(plan, PROVIDER_IMAGE)).toEqual(["provider-registry", ...OF_PROVIDER]);
   });
 
   test("all others come from where their pack says (rule pack-registry)", () => {
@@ -277,6 +308,13 @@ describe("without an external registry", () => {
       expect(sourceOf(plan, image)).toBe(image);
       expect(rulesOf(plan, image)).toEqual(["pack-registry"]);
     }
+  });
+
+  test("a name without a tag has the tag latest", () => {
+    const plan = planCluster({ packs: [OS, app("app", "docker.io/curlimages/curl")] });
+    expect(sourceOf(plan, "docker.io/curlimages/curl:latest")).toBe(
+      "docker.io/curlimages/curl:latest",
+    );
   });
 
   test("a scheme before a reference is dropped", () => {

@@ -32,16 +32,17 @@ export function decideSource(image: DeclaredImage, inputs: ClusterInputs): Decis
   const decided = (source: Reference, because: readonly Reason[], isDefaultExternal = false) => {
     return { source, because, isDefaultExternal };
   };
-  if (image.category === "provider" && keepsProviderRegistry(inputs)) {
-    return decided(reference, [providerReason(image), extendedReason()]);
-  }
   const externals = inputs.userData.externals;
+  const rule = findRule(reference, inputs);
+  if (image.category === "provider" && keepsProviderRegistry(inputs)) {
+    const isLifted = externals.length > 0 || rule !== undefined;
+    return decided(reference, [providerReason(image), ...(isLifted ? [EXTENDED_REASON] : [])]);
+  }
   const home = externals.find(({ location }) => isAlreadyThere(reference, location));
   if (home !== undefined) {
     const text = `It lies in the external registry ${formatLocation(home.location)} already, so its name stays as it is`;
     return decided(reference, [{ rule: "already-there", text }]);
   }
-  const rule = findRule(reference, inputs);
   if (rule !== undefined)
     return decided(replacePrefix(reference, rule.location, rule.to), [ruleReason(rule, inputs)]);
   const [external] = externals;
@@ -123,9 +124,7 @@ function providerReason({ reference }: DeclaredImage): Reason {
   };
 }
 
-function extendedReason(): Reason {
-  return {
-    rule: "combination",
-    text: "combinations: extended leaves provider images to the provider registry, because providerCredentials are given",
-  };
-}
+const EXTENDED_REASON: Reason = {
+  rule: "combination",
+  text: "combinations: extended leaves provider images to the provider registry, because providerCredentials are given",
+};
