@@ -3,9 +3,9 @@ import { systemClock } from "#base";
 import { type CliContext, diskFiles, EXIT, runCli } from "#cli";
 
 /** Set by the build (`tools/build.ts`); from a checkout there is none. */
-declare const DRAY_VERSION: string | undefined;
+declare const BUILD_VERSION: string | undefined;
 
-const VERSION = typeof DRAY_VERSION === "undefined" ? "0.1.0-dev" : DRAY_VERSION;
+const VERSION = typeof BUILD_VERSION === "undefined" ? "0.1.0-dev" : BUILD_VERSION;
 
 /** Bun reads these at every request and prefers them to what a request says, so they are taken away. */
 const PROXY_VARIABLES = [

@@ -193,16 +193,21 @@ describe("the tree", () => {
     expect({ homeless, doorless }).toEqual({ homeless: [], doorless: [] });
   });
 
-  test("the code map of ARCHITECTURE.md lists the rooms that there are", () => {
-    const path = join(ROOT, "ARCHITECTURE.md");
-    if (!existsSync(path)) return;
-    const [, map = ""] =
-      /^## .*code map[^\n]*\n([\s\S]*?)(?=^## |$(?![\s\S]))/im.exec(readFileSync(path, "utf8")) ??
-      [];
-    const listed = [...map.matchAll(/`src\/([a-z-]+)\/?`/g)].map(([, room]) => room ?? "");
-    expect([...new Set(listed)].sort()).toEqual(rooms().sort());
+  test("ARCHITECTURE.md tells the rooms that there are, and what each may import", () => {
+    const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
+    const rows = [...text.matchAll(/^\| `([a-z-]+)` \|.*\| ([^|]+) \|$/gm)];
+    const told = rows.map(([, room = "", imports = ""]) => [room, importsTold(imports)]);
+    expect(Object.fromEntries(told)).toEqual(MAY_IMPORT);
+    expect(rooms().sort()).toEqual(Object.keys(MAY_IMPORT).sort());
   });
 });
+
+/** The last column of a row: names, a dash for none, or a word for all of the rows above. */
+function importsTold(cell: string): readonly string[] {
+  if (cell === "—") return [];
+  if (cell === "all of these") return Object.keys(MAY_IMPORT).filter((room) => room !== "cli");
+  return cell.split(", ");
+}
 
 describe("the table", () => {
   test("has no cycle: a row names only rooms above it", () => {

@@ -20,8 +20,8 @@ const NEEDED_PROGRAMS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Everything that can be tested here: the gate, the executable, deliveries with it; with `--real`
- * also foreign registries and clients, with `--full` also what takes long. The last line is the sum.
+ * Everything that can be tested here: the gate, the executable, disks that fail, deliveries; with
+ * `--real` also foreign registries and clients, with `--full` also what takes long. The last line is the sum.
  */
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -29,6 +29,7 @@ async function main(): Promise<void> {
   });
   const parts = [await check(), await step("build", buildStep)];
   parts.push(await step("executable", executableStep));
+  parts.push(await folder("fault", 10 * MINUTE_MS));
   parts.push(await folder("e2e", 10 * MINUTE_MS));
   if (values.real) {
     parts.push(await step("programs", programsStep));

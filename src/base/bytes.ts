@@ -1,10 +1,13 @@
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] as const;
 
+/** What one digit after the point would round up to the next unit. */
+const ROUNDS_UP_TO_1024 = 1023.95;
+
 /** Bytes for eyes: `0 B`, `1023 B`, `1.5 MiB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
+  while (value >= ROUNDS_UP_TO_1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
@@ -14,7 +17,7 @@ export function formatBytes(bytes: number): string {
 /** A span of time for eyes: `0.4s`, `38s`, `3m12s`, `2h05m`, `4d03h`. */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)}s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole}s`;
   const pad = (n: number) => String(n).padStart(2, "0");

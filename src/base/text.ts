@@ -7,16 +7,23 @@ export function printable(text: string, charactersMax = 200): string {
   return cut.replace(UNPRINTABLE, escapeCharacter);
 }
 
-/** C0 and C1 controls, line and paragraph separators, bidirectional controls, the byte order mark. */
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+/**
+ * C0 and C1 controls, halves of surrogate pairs, line and paragraph separators, bidirectional
+ * controls, the byte order mark.
+ */
+const UNPRINTABLE =
+  /[\p{Cc}\p{Cs}\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
 
 function escapeCharacter(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** {@link printable} in double quotes, the form in which untrusted text stands in a message. */
+/**
+ * {@link printable} in double quotes, the form in which untrusted text stands in a message. Quotes in
+ * it are escaped, so that it can't end the quotation and speak in our name.
+ */
 export function quoted(text: string, charactersMax = 200): string {
-  return `"${printable(text, charactersMax)}"`;
+  return `"${printable(text, charactersMax).replaceAll('"', '\\"')}"`;
 }
 
 /**

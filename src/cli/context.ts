@@ -26,4 +26,5 @@ export interface CliContext {
 /** Exit codes of the outward contract. */
 export const EXIT = { done: 0, failed: 1, refused: 2, wanting: 3, interrupted: 130 } as const;
 
+/** One of {@link EXIT}. */
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

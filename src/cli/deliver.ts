@@ -12,6 +12,7 @@ import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import type { Planned, PlanOptions } from "./plan-inputs.ts";
 import { createProgress, formatSummary, jsonEvents } from "./progress.ts";
 
+/** The words of `dray deliver` on the command line. */
 export interface DeliverCommandOptions extends PlanOptions {
   readonly output: OutputFormat;
   readonly dataDir?: string;

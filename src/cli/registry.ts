@@ -6,6 +6,7 @@ import { openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { formatError } from "./report.ts";
 
+/** The words of `dray registry serve` on the command line. */
 export interface RegistryServeOptions {
   readonly dataDir: string;
   readonly listen: string;

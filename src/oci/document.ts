@@ -11,6 +11,7 @@ import {
   isIndexType,
   isManifestType,
   isSchema1Type,
+  OCI_ARTIFACT_MANIFEST,
   OCI_INDEX,
   OCI_MANIFEST,
 } from "./media-type.ts";
@@ -53,7 +54,8 @@ export type Document = ManifestDocument | IndexDocument;
  * @param contentType the media type that came beside the bytes, if any; parameters are ignored, and
  *   one that says nothing (`application/octet-stream`, `text/plain`, JSON) gives way to the content
  * @throws {Failure} `manifest-invalid` for anything that breaks the specification or is ambiguous
- *   (CVE-2021-41190), `manifest-schema1` for Docker's schema 1, `manifest-unsupported` for other types
+ *   (CVE-2021-41190), so that no JSON of another kind passes for an empty image; `manifest-schema1`
+ *   for Docker's schema 1, `manifest-unsupported` for other types
  */
 export function parseDocument(bytes: Uint8Array, contentType?: string): Document {
   const json = parseJson(bytes);
@@ -73,6 +75,9 @@ export function parseDocument(bytes: Uint8Array, contentType?: string): Document
     };
   }
   if (!isManifestType(mediaType)) throw unsupported(mediaType);
+  if (json["config"] === undefined && mediaType !== OCI_ARTIFACT_MANIFEST) {
+    throw malformed("config", "an image manifest must name its config");
+  }
   const config =
     json["config"] === undefined ? {} : { config: readDescriptor(json["config"], "config") };
   const layers = readList(

@@ -7,19 +7,19 @@ export interface Platform {
   readonly variant?: string;
 }
 
-const ARCHITECTURES: Readonly<Record<string, readonly [string, string?]>> = {
-  x86_64: ["amd64"],
-  "x86-64": ["amd64"],
-  amd64: ["amd64"],
-  i386: ["386"],
-  i486: ["386"],
-  i586: ["386"],
-  i686: ["386"],
-  aarch64: ["arm64"],
-  arm64: ["arm64"],
-  armhf: ["arm", "v7"],
-  armel: ["arm", "v6"],
-};
+/** Other names of architectures. A map, because an index may name one "constructor". */
+const ARCHITECTURES: ReadonlyMap<string, readonly [architecture: string, variant?: string]> =
+  new Map([
+    ["x86_64", ["amd64"]],
+    ["x86-64", ["amd64"]],
+    ["i386", ["386"]],
+    ["i486", ["386"]],
+    ["i586", ["386"]],
+    ["i686", ["386"]],
+    ["aarch64", ["arm64"]],
+    ["armhf", ["arm", "v7"]],
+    ["armel", ["arm", "v6"]],
+  ]);
 
 /**
  * Brings a platform to its one canonical spelling: `x86_64` → `amd64`, `aarch64/v8` → `arm64`,
@@ -28,14 +28,15 @@ const ARCHITECTURES: Readonly<Record<string, readonly [string, string?]>> = {
 export function normalizePlatform(platform: Platform): Platform {
   const os = platform.os.toLowerCase();
   const written = platform.architecture.toLowerCase();
-  const [architecture, impliedVariant] = ARCHITECTURES[written] ?? [written];
+  const [architecture, impliedVariant] = ARCHITECTURES.get(written) ?? [written];
   const variant = normalizeVariant(architecture, platform.variant?.toLowerCase() || impliedVariant);
   return { os: os === "macos" ? "darwin" : os, architecture, ...(variant ? { variant } : {}) };
 }
 
 function normalizeVariant(architecture: string, variant: string | undefined): string | undefined {
   if (architecture === "arm64") {
-    return variant === "8" || variant === "v8" || variant === "v8.0" ? undefined : variant;
+    if (/^v?8(\.0)?$/.test(variant ?? "v8")) return undefined;
+    return /^v?9(\.0)?$/.test(variant ?? "") ? "v9" : variant;
   }
   if (architecture === "amd64") return variant === "v1" ? undefined : variant;
   if (architecture !== "arm") return variant;
@@ -93,7 +94,7 @@ export function runnablePlatforms(wanted: Platform): readonly Platform[] {
     variants.map((v) => ({ os, architecture: arch, ...(v === undefined ? {} : { variant: v }) }));
   switch (architecture) {
     case "amd64":
-      return [...of("amd64", countDown(Number(variant?.slice(1) ?? 1))), ...of("386", [undefined])];
+      return [...of("amd64", amd64Variants(variant)), ...of("386", [undefined])];
     case "arm":
       return of("arm", armVariants(variant));
     case "arm64":
@@ -103,10 +104,12 @@ export function runnablePlatforms(wanted: Platform): readonly Platform[] {
   }
 }
 
-/** amd64/v3 → v3, v2, (v1 is written as no variant). */
-function countDown(from: number): (string | undefined)[] {
-  if (!Number.isInteger(from) || from < 1) return [undefined];
-  return Array.from({ length: from }, (_, i) => (from - i === 1 ? undefined : `v${from - i}`));
+/** v3 → v3, v2, v1, which is written as no variant; an unknown one still runs that. */
+function amd64Variants(variant: string | undefined): (string | undefined)[] {
+  if (variant === undefined) return [undefined];
+  const known = ["v4", "v3", "v2"];
+  const start = known.indexOf(variant);
+  return start === -1 ? [variant, undefined] : [...known.slice(start), undefined];
 }
 
 function armVariants(variant: string | undefined): string[] {

@@ -1,5 +1,5 @@
 import { Failure, quoted } from "#base";
-import { DEFAULT_DOMAIN, isDomain, type Reference } from "./reference.ts";
+import { DEFAULT_DOMAIN, isDomain, isToldFromPath, type Reference } from "./reference.ts";
 
 /**
  * A place that holds repositories: a registry, or a path within one. It is what `domain:` of an
@@ -16,7 +16,8 @@ const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|
 
 /**
  * Reads a location as people write it; a scheme in front and slashes at the end are dropped, and the
- * aliases of Docker Hub are brought to `docker.io`.
+ * aliases of Docker Hub are brought to `docker.io`. A bare word is no host: an image that lay there
+ * would be read as one of Docker Hub's by everybody (C-150).
  *
  * @throws {Failure} `location-invalid`
  */
@@ -26,7 +27,7 @@ export function parseLocation(text: string): Location {
   throw new Failure({
     code: "location-invalid",
     message: `Cannot read registry ${quoted(text)}: expected host, host:port or host/path`,
-    hint: 'Write it like "registry.example.com:5000/team", without user, tag or digest',
+    hint: 'Write it like "registry.example.com:5000/team", without user, tag or digest; a host without a dot needs its port',
   });
 }
 
@@ -35,12 +36,14 @@ export function tryParseLocation(text: string): Location | undefined {
   const bare = text
     .trim()
     .replace(/^[A-Za-z][A-Za-z0-9+.-]*:\/\//, "")
-    .replace(/\/+$/, "");
+    .replace(/(?<!\/)\/+$/, "");
   const slash = bare.indexOf("/");
   const host = slash === -1 ? bare : bare.slice(0, slash);
   const path = slash === -1 ? "" : bare.slice(slash + 1);
-  if (!isDomain(host) || (path !== "" && !PATH.test(path))) return undefined;
-  return { domain: canonicalDomain(host), path };
+  const domain = canonicalDomain(host);
+  if (!isDomain(host) || !isToldFromPath(domain) || (path !== "" && !PATH.test(path)))
+    return undefined;
+  return { domain, path };
 }
 
 const DOCKER_HUB: ReadonlySet<string> = new Set([
@@ -50,10 +53,15 @@ const DOCKER_HUB: ReadonlySet<string> = new Set([
   "registry.hub.docker.com",
 ]);
 
-/** One spelling per registry: lower case, Docker Hub by its one name, no default port of https. */
+/**
+ * One spelling per registry: lower case, Docker Hub by its one name, no default port of https, unless
+ * the port alone tells the host from a path.
+ */
 export function canonicalDomain(domain: string): string {
-  const lower = domain.toLowerCase().replace(/:443$/, "");
-  return DOCKER_HUB.has(lower) ? DEFAULT_DOMAIN : lower;
+  const lower = domain.toLowerCase();
+  const host = lower.replace(/:443$/, "");
+  if (DOCKER_HUB.has(host)) return DEFAULT_DOMAIN;
+  return isToldFromPath(host) ? host : lower;
 }
 
 /** The location as people write it: `host`, `host:port` or `host/path`. */

@@ -95,7 +95,7 @@ const REFUSED: readonly (readonly [written: string, offset: number])[] = [
   ["-host.io/a", 0],
   ["ho_st.io/a", 0],
   ["user:password@quay.io/a", 14],
-  ["[2001:db8::1]", 0],
+  ["[2001:db8::1]", 11],
   ["[fe80::1%eth0]:5000/a", 0],
   ["[2001:db8::1/a", 0],
   ["0".repeat(64), 0],
@@ -173,7 +173,8 @@ test("parseReference() gives a reference in normal form or a failure, whatever t
       if (parsed === undefined) return;
       expect(parseReference(formatReference(parsed))).toEqual(parsed);
       expect(parsed.tag ?? parsed.digest).toBeDefined();
-      expect(formatReference(parsed)).not.toMatch(/[\s%\\\p{Cc}]|\/\/|\.\./u);
+      expect(formatReference(parsed)).not.toMatch(/[\s%\\\p{Cc}]|\/\//u);
+      expect(repositoryName(parsed)).not.toContain("..");
     }),
     RUNS,
   );
@@ -190,10 +191,10 @@ test("readReference() points into the text, whatever it is", () => {
   );
 });
 
-test("parseReference() is done at once with long texts made to make it search", () => {
+test("parseReference() reads a long text once, whatever it is made of", () => {
   for (const part of ["a-", "a.", "a/", "-", "a:", "[", "1."]) {
     for (const start of ["", "quay.io/", "quay.io/a:", "[", "a://"]) {
-      expect(parsedOrUndefined(`${start}${part.repeat(50_000)}!`)).toBeUndefined();
+      expect(parsedOrUndefined(`${start}${part.repeat(300_000)}!`)).toBeUndefined();
     }
   }
 });

@@ -100,9 +100,16 @@ export function readReference(text: string): Reference | ReferenceProblem {
 function splitDomain(named: string): { domain: string | undefined; path: string; pathAt: number } {
   const slash = named.indexOf("/");
   const first = slash === -1 ? "" : named.slice(0, slash);
-  const isDomain = first === "localhost" || /[.:[]/.test(first) || first !== first.toLowerCase();
-  if (!isDomain) return { domain: undefined, path: named, pathAt: 0 };
+  if (!isToldFromPath(first)) return { domain: undefined, path: named, pathAt: 0 };
   return { domain: first, path: named.slice(slash + 1), pathAt: slash + 1 };
+}
+
+/**
+ * Tells whether a host before the first `/` is read as a registry and not as the first part of a
+ * name on Docker Hub: it has a dot, a port or upper case, or is `localhost`.
+ */
+export function isToldFromPath(host: string): boolean {
+  return host === "localhost" || /[.:[]/.test(host) || host !== host.toLowerCase();
 }
 
 function checkDomain(domain: string | undefined): ReferenceProblem | undefined {
@@ -155,14 +162,18 @@ function normalize(
 ): Reference {
   const registry =
     domain === undefined || domain === LEGACY_DEFAULT_DOMAIN ? DEFAULT_DOMAIN : domain;
-  const isShort = registry === DEFAULT_DOMAIN && !repository.includes("/");
   const effectiveTag = tag ?? (digest === undefined ? DEFAULT_TAG : undefined);
   return {
     domain: registry,
-    path: isShort ? `library/${repository}` : repository,
+    path: normalPath(registry, repository),
     ...(effectiveTag === undefined ? {} : { tag: effectiveTag }),
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+/** On Docker Hub a name of one component is one of `library/`, and nowhere else (C-153). */
+export function normalPath(domain: string, path: string): string {
+  return domain === DEFAULT_DOMAIN && !path.includes("/") ? `library/${path}` : path;
 }
 
 /** The name without tag and digest: `docker.io/library/busybox`. */

@@ -1,5 +1,5 @@
 import { contains, type Location } from "./location.ts";
-import { type Reference, repositoryName } from "./reference.ts";
+import { normalPath, type Reference } from "./reference.ts";
 
 /** All before the last path segment is replaced: `quay.io/kairos/core:v1` → `<location>/core:v1`. */
 export function replaceRegistry(reference: Reference, location: Location): Reference {
@@ -27,17 +27,23 @@ export function isAlreadyThere(reference: Reference, location: Location): boolea
 }
 
 /**
- * A whole name as a path below another registry. The `:` before a port may not stand in a repository
- * name, so it becomes `_` there (`reg.example:5000/a` → `reg.example_5000/a`), and case is folded.
+ * A whole name as a path below another registry. What may not stand in a repository name is written
+ * otherwise there: case is folded, the `:` before a port becomes `_`, and an IPv6 address loses its
+ * brackets and has dashes (`reg.example:5000/a` → `reg.example_5000/a`, `[::1]/a` → `0--1/a`).
  */
-function hostAsPath(reference: Reference): string {
-  return repositoryName(reference).toLowerCase().replace(":", "_");
+function hostAsPath({ domain, path }: Reference): string {
+  const [, ipv6, host = domain, port] = /^(?:\[(.*)\]|([^:]*))(?::(\d+))?$/.exec(domain) ?? [];
+  const name = ipv6?.replace(/^:/, "0:").replace(/:$/, ":0").replaceAll(":", "-") ?? host;
+  return `${name.toLowerCase()}${port === undefined ? "" : `_${port}`}/${path}`;
 }
 
 function at(location: Location, path: string, { tag, digest }: Reference): Reference {
   return {
     domain: location.domain,
-    path: [location.path, path].filter((part) => part !== "").join("/"),
+    path: normalPath(
+      location.domain,
+      [location.path, path].filter((part) => part !== "").join("/"),
+    ),
     ...(tag === undefined ? {} : { tag }),
     ...(digest === undefined ? {} : { digest }),
   };
