@@ -11,6 +11,7 @@ import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import type { Planned, PlanOptions } from "./plan-inputs.ts";
 import { createProgress, formatSummary, jsonEvents } from "./progress.ts";
+import { formatFindings } from "./report.ts";
 
 /** The words of `dray deliver` on the command line. */
 export interface DeliverCommandOptions extends PlanOptions {
@@ -30,6 +31,7 @@ export async function runDeliver(
 ): Promise<ExitCode> {
   const planned = planOrRefuse(options, context);
   if (planned === undefined) return EXIT.refused;
+  context.err(formatFindings([], planned.plan.warnings));
   tellOfUploads(planned.plan, context);
   const summary = await carryOut(planned, options, context);
   if (options.output === "text") context.out(formatSummary(summary));

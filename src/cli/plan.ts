@@ -19,9 +19,9 @@ export function runPlan(
   return plan.faults.length > 0 ? EXIT.refused : EXIT.done;
 }
 
-/** Plans for a command that needs a sound plan: shows what is wrong with it, and gives undefined then. */
+/** Plans for a command that needs a sound plan: tells the faults, and gives undefined when there are any. */
 export function planOrRefuse(options: PlanOptions, context: CliContext): Planned | undefined {
   const planned = planInputs(options, context);
-  context.err(formatFindings(planned.plan.faults, planned.plan.warnings));
+  context.err(formatFindings(planned.plan.faults, []));
   return planned.plan.faults.length > 0 ? undefined : planned;
 }
