@@ -17,8 +17,10 @@ export {
 export { createHasher, digestOf, type Hasher } from "./hash.ts";
 export { createMemoryStore, type MemoryStore } from "./memory.ts";
 export type {
+  ByteRange,
   CallOptions,
   Fetcher,
+  FetchOptions,
   Ingest,
   NamedContent,
   ResolveOptions,

@@ -20,6 +20,18 @@ export interface Resolver {
   resolve(tagOrDigest: string, options: ResolveOptions): Promise<Descriptor>;
 }
 
+/** Bytes of content, from `start` on and before `end`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What of the content is wanted. */
+export interface FetchOptions extends CallOptions {
+  /** All of it by default. */
+  readonly range?: ByteRange;
+}
+
 /**
  * Gives content by its descriptor: manifests, configs, layers alike.
  *
@@ -28,36 +40,43 @@ export interface Resolver {
  */
 export interface Fetcher {
   /**
-   * Opens the content from its first byte. Cancelling the stream, or aborting the signal at any time
-   * until its end, releases what it holds.
+   * Opens the content, or a range of it: the stream holds exactly the bytes that were asked for.
+   * Cancelling it, or aborting the signal at any time until its end, releases what it holds.
    *
-   * @throws {Failure} `content-missing` when it is not there
+   * @throws {Failure} `content-missing` when it is not there; `range-ignored` when a range that ends
+   *   before the content does was asked for and the other side sends only the whole. A range up to the
+   *   end is always served, by reading past what is not wanted if need be (C-84).
    */
-  fetch(descriptor: Descriptor, options: CallOptions): Promise<ReadableStream<Uint8Array>>;
+  fetch(descriptor: Descriptor, options: FetchOptions): Promise<ReadableStream<Uint8Array>>;
 }
 
 /** One repository of a registry: where an image comes from. */
 export interface Source extends Resolver, Fetcher {}
 
 /**
- * Content on its way into a store. Bytes are hashed as they come and visible to nobody.
+ * Content on its way into a store. Nothing of it is visible before `commit`.
  *
- * It must be disposed of (`await using`): what was not committed is dropped then.
+ * It must be disposed of (`await using`). What was not committed is kept for the next ingest of the
+ * same content, also of another process, also after the death of the machine: then what was fsynced.
  */
 export interface Ingest extends AsyncDisposable {
+  /** What is still to come, in ascending order, as of now; empty when everything is here. */
+  readonly missing: readonly ByteRange[];
   /**
-   * Appends bytes; the array may be reused once the promise has settled.
+   * Takes in bytes where they belong. They must lie at the start of a missing range, or follow a
+   * write of this ingest; several ranges may be written at the same time. The array may be reused
+   * once the promise has settled.
    *
-   * @throws {Failure} `content-too-long` as soon as there are more bytes than the descriptor says;
-   *   `store-full`, `store-broken` when the disk refuses
+   * @throws {Failure} `content-too-long` for bytes beyond the size of the descriptor; `store-full`,
+   *   `store-broken` when the disk refuses
    */
-  write(bytes: Uint8Array): Promise<void>;
+  write(bytes: Uint8Array, offset: number): Promise<void>;
   /**
    * Makes the content durable, then visible, in this order: compare size and digest, fsync the file,
    * rename it into place, fsync the folder.
    *
-   * @throws {Failure} `content-too-short`, `digest-mismatch`, `store-full`, `store-broken`; nothing
-   *   is visible then
+   * @throws {Failure} `content-too-short` when something is missing; `digest-mismatch`, after which
+   *   nothing of it is kept; `store-full`, `store-broken`. Nothing is visible then
    */
   commit(): Promise<void>;
 }
@@ -76,7 +95,10 @@ export interface NamedContent {
 export interface Store extends Fetcher {
   /** Whether the content is there, whole. It looks at the disk and not at a memory of it (S-65). */
   has(descriptor: Descriptor): Promise<boolean>;
-  /** Begins to take in content. Two ingests of the same content may run; the result is one copy. */
+  /**
+   * Begins to take in content, or goes on where an earlier ingest of it ended. Two ingests of the same
+   * content may run; the result is one copy, and the second goes on from nothing.
+   */
   ingest(descriptor: Descriptor): Promise<Ingest>;
   /**
    * Gives content a name, or moves the name to it, durably. The content itself must be there; an
