@@ -9,19 +9,20 @@ import manifest from "../package.json" with { type: "json" };
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
+  link: ["base"],
   oci: ["base"],
   reference: ["base", "oci"],
   credential: ["base", "oci", "reference"],
-  profile: ["base", "oci", "reference", "credential"],
+  profile: ["base", "link", "oci", "reference", "credential"],
   plan: ["base", "oci", "reference", "credential", "profile"],
   content: ["base", "oci", "reference"],
-  store: ["base", "oci", "reference", "content"],
+  store: ["base", "link", "oci", "reference", "content"],
   registry: ["base", "oci", "reference", "content"],
   remote: ["base", "oci", "reference", "credential", "content"],
   keychain: ["base", "credential"],
   deliver: ["base", "oci", "reference", "credential", "plan", "content"],
   cli: [
-    ...["base", "oci", "reference", "credential", "profile", "plan", "content"],
+    ...["base", "link", "oci", "reference", "credential", "profile", "plan", "content"],
     ...["store", "registry", "remote", "keychain", "deliver"],
   ],
 };
@@ -30,7 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const ADAPTERS = ["store", "registry", "remote", "keychain"];
 
 /** Rooms whose answers depend on nothing but their arguments. */
-const PURE = ["oci", "reference", "credential", "profile", "plan"];
+const PURE = ["link", "oci", "reference", "credential", "profile", "plan"];
 
 /** Rooms that may call Bun's own API; elsewhere `node:` and the web's serve as well. */
 const MAY_USE_BUN = ["store", "registry", "remote"];
@@ -84,7 +85,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => readonly string[]>> =
   "pure rooms touch no clock, disk, network, chance or runtime": ({ path, text }) => {
     if (!PURE.includes(roomOf(path) ?? "") || isTest(path)) return [];
     const outside =
-      /(?<![.\w])(?:Bun\b|fetch\s*\(|Date\.now|new Date\(\)|Math\.random|process\b(?=[.[])|performance\b|crypto\b|setTimeout|setInterval)/g;
+      /(?<![.\w])(?:Bun\b|fetch\s*\(|Date\.now|Temporal\.Now|new Date\(\)|Math\.random|process\b(?=[.[])|performance\b|crypto\b|setTimeout|setInterval)/g;
     return [
       ...importsOf(text).filter((specifier) => /^(node|bun):|^bun$/.test(specifier)),
       ...(codeOnly(text).match(outside) ?? []),

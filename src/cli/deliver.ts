@@ -1,17 +1,17 @@
 import { resolve } from "node:path";
-import { printable } from "#base";
+import { formatBytes, printable } from "#base";
 import { type DeliverySummary, deliver } from "#deliver";
-import { createCredentialHelpers } from "#keychain";
 import { parsePlatform } from "#oci";
 import type { Plan } from "#plan";
-import type { ProxyAddresses, Site } from "#profile";
-import { dnsAddresses, type ProxySettings, Remote, type RemoteNotice } from "#remote";
-import { openStore } from "#store";
+import type { RemoteNotice } from "#remote";
+import { createDiskLedger, openLayout, openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { keepLastSpeed } from "./last-speed.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import type { Planned, PlanOptions } from "./plan-inputs.ts";
 import { createProgress, formatSummary, jsonEvents } from "./progress.ts";
 import { formatFindings } from "./report.ts";
+import { createSpeedGauge, openUplink } from "./uplink.ts";
 
 /** The words of `dray deliver` on the command line. */
 export interface DeliverCommandOptions extends PlanOptions {
@@ -19,6 +19,7 @@ export interface DeliverCommandOptions extends PlanOptions {
   readonly dataDir?: string;
   readonly until?: "provider" | "infrastructure";
   readonly platform?: string;
+  readonly from?: readonly string[];
 }
 
 /** How often progress is drawn when nothing else draws it, in milliseconds. */
@@ -33,8 +34,11 @@ export async function runDeliver(
   if (planned === undefined) return EXIT.refused;
   context.err(formatFindings([], planned.plan.warnings));
   tellOfUploads(planned.plan, context);
-  const summary = await carryOut(planned, options, context);
-  if (options.output === "text") context.out(formatSummary(summary));
+  const { summary, bytesCrossed } = await carryOut(planned, options, context);
+  if (options.output === "text") {
+    context.out(formatSummary(summary));
+    context.out(`${formatBytes(bytesCrossed)} over the uplink\n`);
+  }
   switch (summary.outcome) {
     case "done":
       return EXIT.done;
@@ -49,63 +53,45 @@ async function carryOut(
   { plan, inputs }: Planned,
   options: DeliverCommandOptions,
   context: CliContext,
-): Promise<DeliverySummary> {
+): Promise<{ readonly summary: DeliverySummary; readonly bytesCrossed: number }> {
   const { clock, random, signal } = context;
   const platform =
     options.platform === undefined ? inputs.site.platform : parsePlatform(options.platform);
   const dataDir = resolve(options.dataDir ?? inputs.site.dataDir);
+  const folders = await Promise.all((options.from ?? []).map(openLayout));
   await using store = await openStore(dataDir, { clock });
   const progress = openProgress(options.output, context);
-  const remote = createRemote(inputs.userData.proxy, inputs.site, context, progress.notice);
+  const gauge = createSpeedGauge(clock);
   try {
-    return await deliver(plan, {
+    await using uplink = await openUplink({
+      inputs,
+      ledger: createDiskLedger(dataDir),
+      context,
+      onNotice: progress.notice,
+      onPause: (pause) => progress.onEvent({ at: clock.now(), type: "waiting", ...pause }),
+      isMetered: true,
+    });
+    const summary = await deliver(plan, {
       store,
+      folders,
+      bytesFree: () => store.freeBytes(),
       platform: platform ?? parsePlatform(context.platform),
       clock,
       random,
       signal,
-      openSource: ({ source, access }) => remote.repository(source, access),
-      emit: progress.onEvent,
+      openSource: ({ source, access }) => uplink.remote.repository(source, access),
+      emit(event) {
+        if (event.type === "bytes") gauge.arrived(event.bytes);
+        progress.onEvent(event);
+      },
       ...(options.until === undefined ? {} : { until: options.until }),
     });
+    return { summary, bytesCrossed: uplink.bytesCrossed };
   } finally {
-    remote.close();
+    const bytesPerSecond = gauge.speed();
+    if (bytesPerSecond !== undefined) await keepLastSpeed(dataDir, bytesPerSecond, clock.now());
     progress.close();
   }
-}
-
-function createRemote(
-  userDataProxy: ProxyAddresses,
-  site: Site,
-  context: CliContext,
-  onNotice: (notice: RemoteNotice) => void,
-): Remote {
-  return new Remote({
-    clock: context.clock,
-    random: context.random,
-    userAgent: `dray/${context.version}`,
-    proxy: chooseProxy(userDataProxy, context.env),
-    trustedTokenHosts: site.trustedTokenHosts,
-    helpers: createCredentialHelpers({ env: context.env }),
-    lookupAddresses: dnsAddresses,
-    onNotice,
-  });
-}
-
-/** The user data describes this very host, so its proxies win over those of the environment. */
-export function chooseProxy(userData: ProxyAddresses, env: CliContext["env"]): ProxySettings {
-  if (userData.httpProxy !== undefined || userData.httpsProxy !== undefined) return userData;
-  const variable = (name: string) => env[name] || env[name.toUpperCase()] || undefined;
-  // A CGI server puts the request's Proxy header into HTTP_PROXY (CVE-2016-5385).
-  const httpProxy =
-    env["REQUEST_METHOD"] === undefined ? variable("http_proxy") : env["http_proxy"];
-  const httpsProxy = variable("https_proxy");
-  const noProxy = userData.noProxy ?? variable("no_proxy");
-  return {
-    ...(httpProxy === undefined ? {} : { httpProxy }),
-    ...(httpsProxy === undefined ? {} : { httpsProxy }),
-    ...(noProxy === undefined ? {} : { noProxy }),
-  };
 }
 
 interface Progress {

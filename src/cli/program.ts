@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
-import { isFailure } from "#base";
+import { Failure, isFailure } from "#base";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { addPlanOptions } from "./plan-inputs.ts";
+import { addPlanOptions, append, parseRate } from "./plan-inputs.ts";
 import { formatError } from "./report.ts";
 
 /** What a person types wrong is refused; it is no failure of anything. */
@@ -10,7 +10,10 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "image-unknown",
   "reference-invalid",
   "platform-invalid",
+  "folder-invalid",
 ]);
+
+const FROM_TEXT = "take what this OCI layout holds (a stick, a disk); may be repeated";
 
 /**
  * Runs one command line and gives its exit code. The modules of a command are loaded when it is
@@ -47,17 +50,27 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
   addPlanOptions(program.command("plan"))
     .summary("decide from where each image comes; move nothing")
     .description(
-      "Decides from where each image comes, with which credential, where it goes, and why. Moves nothing, needs no network.",
+      "Decides from where each image comes, with which credential, where it goes, and why. Moves nothing, needs no network; --estimate asks registries for manifests.",
     )
+    .option("--estimate", "say what a delivery would move, how long, and whether there is room")
+    .option("-d, --data-dir <folder>", "the store that the estimate is for")
+    .option("--from <folder>", FROM_TEXT, append)
+    .option("--rate <bytes/s>", "speed of the link, e.g. 2.5MB or 20Mbit", parseRate)
     .addOption(outputOption())
     .addHelpText(
       "after",
       examples(
         "dray plan -p profile.yaml -u user-data.yaml",
         "dray plan -p infra.json -p apps.json -o json",
+        "dray plan -p profile.yaml --estimate -d /var/lib/drayage --rate 20Mbit",
       ),
     )
     .action(async (options) => {
+      refuseLoneWords(options);
+      if (options.estimate === true) {
+        const { runEstimate } = await import("./estimate.ts");
+        return finish(await runEstimate(options, context));
+      }
       const { runPlan } = await import("./plan.ts");
       finish(runPlan(options, context));
     });
@@ -86,6 +99,7 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
       "-d, --data-dir <folder>",
       "the store (default: dataDir of the site file, /var/lib/drayage)",
     )
+    .option("--from <folder>", FROM_TEXT, append)
     .addOption(
       new Option("--until <stage>", "stop after this stage").choices([
         "provider",
@@ -102,6 +116,7 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
       examples(
         "dray deliver -p profile.yaml -u user-data.yaml -d /var/lib/drayage",
         "dray deliver -p profile.yaml --until provider -o json",
+        "dray deliver -p profile.yaml --from /media/stick/store",
       ),
     )
     .action(async (options) => {
@@ -142,6 +157,20 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
     command.exitOverride().configureOutput({ writeOut: context.out, writeErr: context.err });
   }
   return program;
+}
+
+function refuseLoneWords({
+  estimate,
+  dataDir,
+  from,
+  rate,
+}: Readonly<Record<string, unknown>>): void {
+  if (estimate === true || [dataDir, from, rate].every((word) => word === undefined)) return;
+  throw new Failure({
+    code: "usage",
+    message: "Cannot use --data-dir, --from or --rate for a plan alone: it asks nobody",
+    hint: "Add --estimate, or leave them out",
+  });
 }
 
 function outputOption(): Option {

@@ -18,6 +18,8 @@ export interface ProgressState {
   imagesDone: number;
   readonly sized: Map<string, ByteTotals>;
   readonly active: Map<string, ActiveImage>;
+  /** Why nothing moves at all, and until when; undefined as soon as something does. */
+  pause: { readonly reason: string; readonly untilMs: number | null } | undefined;
   overall: ByteTotals;
   bytesMoved: number;
   /** Everything that arrived, also what came twice: how fast the link is, and never falls. */
@@ -40,6 +42,7 @@ export function createProgressState(): ProgressState {
     imagesDone: 0,
     sized: new Map(),
     active: new Map(),
+    pause: undefined,
     overall: { bytesTotal: 0, bytesHere: 0 },
     bytesMoved: 0,
     bytesArrived: 0,
@@ -80,13 +83,23 @@ export function applyEvent(state: ProgressState, event: DeliveryEvent): void {
       return;
     case "bytes":
       state.bytesArrived += event.bytes;
+      state.pause = undefined;
       moveBytes(state, event.image, event.bytes);
       return;
+    case "recount": {
+      moveBytes(state, event.image, event.bytesMoved);
+      addToImage(state, event.image, event.bytesHere);
+      const { bytesTotal, bytesHere } = state.overall;
+      state.overall = { bytesTotal, bytesHere: bytesHere + event.bytesHere };
+      return;
+    }
     case "blob-done":
-      if (event.bytesMoved === 0) addToImage(state, event.image, event.size);
+      addToImage(state, event.image, event.size - event.bytesHere - event.bytesMoved);
+      return;
+    case "waiting":
+      state.pause = event;
       return;
     case "retry": {
-      moveBytes(state, event.image, -event.bytesLost);
       const image = state.active.get(event.image);
       const { attempt, attemptsMax, delayMs } = event;
       if (image !== undefined) {
@@ -94,9 +107,6 @@ export function applyEvent(state: ProgressState, event: DeliveryEvent): void {
       }
       return;
     }
-    case "blob-failed":
-      moveBytes(state, event.image, -event.bytesLost);
-      return;
     default:
       return;
   }

@@ -124,17 +124,43 @@ describe("renderBlock()", () => {
       attempt: 3,
       attemptsMax: 5,
       delayMs: 4_000,
-      bytesLost: 7 * MIB,
     };
     const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
     const waiting = stateAfter([...before, retry]);
     expect(renderBlock(waiting.state, waiting.nowMs, 120)[1]).toBe(
-      `    3%  3.0 MiB of 100.0 MiB    ${OS}  attempt 3 of 5 in 4.0s`,
+      `   10%  10.0 MiB of 100.0 MiB   ${OS}  attempt 3 of 5 in 4.0s`,
     );
     const going = stateAfter([...before, retry, bytes(OS, 1)]);
     expect(renderBlock(going.state, going.nowMs, 120)[1]).toBe(
-      `    4%  4.0 MiB of 100.0 MiB    ${OS}`,
+      `   11%  11.0 MiB of 100.0 MiB   ${OS}`,
     );
+  });
+
+  test("takes back what turned out to be of no use, and takes in what was found", () => {
+    const recount: Untimed = {
+      type: "recount",
+      image: OS,
+      digest: DIGEST,
+      bytesMoved: -7 * MIB,
+      bytesHere: 2 * MIB,
+    };
+    const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
+    const { state, nowMs } = stateAfter([...before, recount]);
+    const [all, image] = renderBlock(state, nowMs, 120);
+    expect(all).toContain("5.0 MiB of at least 100.0 MiB");
+    expect(image).toContain("  5%  5.0 MiB of 100.0 MiB");
+  });
+
+  test("says why nothing moves, and until when, for as long as nothing does", () => {
+    const untilMs = new Date(2026, 0, 1, 22, 0).getTime();
+    const pause: Untimed = { type: "waiting", reason: "no window is open", untilMs };
+    const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
+    const waiting = stateAfter([...before, pause]);
+    expect(renderBlock(waiting.state, waiting.nowMs, 120)[1]).toBe(
+      "  waiting until 22:00: no window is open",
+    );
+    const going = stateAfter([...before, pause, bytes(OS, 1)]);
+    expect(renderBlock(going.state, going.nowMs, 120).join()).not.toContain("waiting");
   });
 
   test("shows that nothing comes any more", () => {
@@ -153,6 +179,7 @@ describe("renderBlock()", () => {
       image: OS,
       digest: OTHER,
       size: 30 * MIB,
+      bytesHere: 0,
       bytesMoved: 0,
     };
     const { state, nowMs } = stateAfter([...STARTED, sized(OS, 60 * MIB, 0, 60 * MIB), shared]);
@@ -295,7 +322,6 @@ describe("createProgress() elsewhere", () => {
       attempt: 2,
       attemptsMax: 5,
       delayMs: 1_000,
-      bytesLost: 40 * MIB,
     });
     clock.advance(9_999);
     progress.tick();
@@ -308,7 +334,7 @@ describe("createProgress() elsewhere", () => {
     expect(text().split("\n")).toEqual([
       "stage provider: 1 image",
       `retry      ${OS}: attempt 2 of 5 in 1.0s. Cannot fetch it`,
-      "provider, 0/2 images, 40.0 MiB of at least 80.0 MiB, 8.0 MiB/s",
+      "provider, 0/2 images, 80.0 MiB of at least 80.0 MiB, 8.0 MiB/s",
       `delivered  ${OS}, 80.0 MiB in 41s`,
       `present    ${APP}`,
       "",
@@ -349,6 +375,7 @@ const SUMMARY: DeliverySummary = {
   warnings: [],
   bytesTotal: 2048 * MIB,
   bytesMoved: 1536 * MIB,
+  bytesFetched: 1536 * MIB,
   bytesHere: 512 * MIB,
   elapsedMs: 38_000,
 };
@@ -357,6 +384,9 @@ describe("formatSummary()", () => {
   test("says what there is and what it cost", () => {
     expect(formatSummary(SUMMARY)).toBe(
       "12 images, 2.0 GiB: 1.5 GiB moved, 512.0 MiB already here, 38s\n",
+    );
+    expect(formatSummary({ ...SUMMARY, bytesFetched: 1600 * MIB })).toContain(
+      "1.5 GiB moved (1.6 GiB fetched), 512.0 MiB already here",
     );
   });
 

@@ -117,6 +117,7 @@ export function renderBlock(
   if (state.stage === undefined) return [];
   const width = Math.max(20, (columns || COLUMNS_DEFAULT) - 1);
   const lines = [[state.stage, ...overallParts(state, nowMs)].join("  ")];
+  if (state.pause !== undefined) lines.push(`  waiting ${pauseText(state.pause)}`);
   const active = [...state.active];
   for (const [name, { bytesTotal, bytesDone, waiting }] of active.slice(0, ACTIVE_LINES_MAX)) {
     const done = bytesTotal === undefined ? undefined : Math.min(bytesDone, bytesTotal);
@@ -156,6 +157,8 @@ const OUTCOME_COLORS: Readonly<Record<ImageOutcome, number>> = {
 function lastingLine(event: DeliveryEvent, color: boolean): string | undefined {
   const paint = (code: number, text: string) => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
   switch (event.type) {
+    case "waiting":
+      return `${paint(33, "waiting:")} ${pauseText(event)}`;
     case "stage-started":
       return event.images === 0 ? undefined : `stage ${event.stage}: ${countImages(event.images)}`;
     case "warning":
@@ -170,6 +173,16 @@ function lastingLine(event: DeliveryEvent, color: boolean): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** `until 22:00: no window of link.windows is open`, in the time of the machine. */
+function pauseText({ reason, untilMs }: NonNullable<ProgressState["pause"]>): string {
+  if (untilMs === null) return reason;
+  const time = new Date(untilMs).toLocaleTimeString("en-GB", {
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+  return `until ${time}: ${reason}`;
 }
 
 function retryLine(event: DeliveryEvent & { readonly type: "retry" }): string {
@@ -217,10 +230,12 @@ export function jsonEvents(write: (text: string) => void): (event: DeliveryEvent
  * Ends with a line break.
  */
 export function formatSummary(summary: DeliverySummary): string {
-  const { stages, bytesTotal, bytesMoved, bytesHere, elapsedMs } = summary;
+  const { stages, bytesTotal, bytesMoved, bytesFetched, bytesHere, elapsedMs } = summary;
   const count = (key: "images" | "stood" | "failed" | "skipped") =>
     stages.reduce((sum, stage) => sum + stage[key], 0);
-  const sizes = `${formatBytes(bytesMoved)} moved, ${formatBytes(bytesHere)} already here`;
+  // More was fetched than moved when something came twice, or not to its end.
+  const fetched = bytesFetched > bytesMoved ? ` (${formatBytes(bytesFetched)} fetched)` : "";
+  const sizes = `${formatBytes(bytesMoved)} moved${fetched}, ${formatBytes(bytesHere)} already here`;
   const start = summary.outcome === "interrupted" ? "interrupted: " : "";
   const lines = [
     `${start}${countImages(count("images"))}, ${formatBytes(bytesTotal)}: ${sizes}, ${formatDuration(elapsedMs)}`,

@@ -127,10 +127,10 @@ describe("copyContent()", () => {
         return {
           ...ingest,
           commit: () => ingest.commit(),
-          write: async (bytes: Uint8Array) => {
+          write: async (bytes: Uint8Array, offset: number) => {
             await new Promise((resolve) => setImmediate(resolve));
             pulledAtWrite.push(state.pulled);
-            await ingest.write(bytes);
+            await ingest.write(bytes, offset);
           },
         };
       },

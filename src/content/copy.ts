@@ -1,5 +1,7 @@
+import { isFailure } from "#base";
 import type { Descriptor } from "#oci";
-import type { CallOptions, Fetcher, Store } from "./ports.ts";
+import type { CallOptions, Fetcher, Ingest, Store } from "./ports.ts";
+import { bytesIn } from "./ranges.ts";
 
 /** How to copy, and who wants to know how far it is. */
 export interface CopyOptions extends CallOptions {
@@ -14,8 +16,9 @@ export interface CopyResult {
 }
 
 /**
- * Brings content into a store, unless it is there. It passes through in pieces, no faster than the
- * store takes them, and is visible only once the store has verified it.
+ * Brings into a store what is missing of content. It passes through in pieces, no faster than the
+ * store takes them, and is visible only once the store has verified it. When what an earlier attempt
+ * left turns out to be wrong, the content is fetched whole, once (C-86).
  *
  * @throws {Failure} what the fetcher and the store's {@link Ingest} throw; nothing is visible then
  */
@@ -23,18 +26,46 @@ export async function copyContent(
   fetcher: Fetcher,
   store: Store,
   descriptor: Descriptor,
-  { signal, onBytes }: CopyOptions,
+  options: CopyOptions,
 ): Promise<CopyResult> {
   if (await store.has(descriptor)) return { bytesMoved: 0 };
-  // The store first: a full disk is found before anything crosses the link.
-  await using ingest = await store.ingest(descriptor);
-  for await (const chunk of await fetcher.fetch(descriptor, { signal })) {
-    signal.throwIfAborted();
-    await ingest.write(chunk);
-    onBytes?.(chunk.byteLength);
+  let bytesMoved = 0;
+  const onBytes = (bytes: number) => {
+    bytesMoved += bytes;
+    options.onBytes?.(bytes);
+  };
+  let isResumed = false;
+  try {
+    // The store first: a full disk is found before anything crosses the link.
+    await using ingest = await store.ingest(descriptor);
+    isResumed = bytesIn(ingest.missing) < descriptor.size;
+    await fill(ingest, fetcher, descriptor, { ...options, onBytes });
+  } catch (error) {
+    if (!isResumed || !isFailure(error, "digest-mismatch")) throw error;
+    await using ingest = await store.ingest(descriptor);
+    await fill(ingest, fetcher, descriptor, { ...options, onBytes });
+  }
+  return { bytesMoved };
+}
+
+async function fill(
+  ingest: Ingest,
+  fetcher: Fetcher,
+  descriptor: Descriptor,
+  { signal, onBytes }: CopyOptions,
+): Promise<void> {
+  for (const range of ingest.missing) {
+    let offset = range.start;
+    const isWhole = range.end - range.start === descriptor.size;
+    const options = isWhole ? { signal } : { signal, range };
+    for await (const chunk of await fetcher.fetch(descriptor, options)) {
+      signal.throwIfAborted();
+      await ingest.write(chunk, offset);
+      offset += chunk.byteLength;
+      onBytes?.(chunk.byteLength);
+    }
   }
   await ingest.commit();
-  return { bytesMoved: descriptor.size };
 }
 
 /**
@@ -50,6 +81,6 @@ export async function writeContent(
 ): Promise<void> {
   if (await store.has(descriptor)) return;
   await using ingest = await store.ingest(descriptor);
-  await ingest.write(bytes);
+  await ingest.write(bytes, 0);
   await ingest.commit();
 }

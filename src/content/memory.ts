@@ -1,6 +1,7 @@
 import type { Descriptor, Digest } from "#oci";
-import type { Ingest, NamedContent, Store } from "./ports.ts";
-import { contentMissing, createVerifier } from "./verify.ts";
+import type { ByteRange, Ingest, NamedContent, Store } from "./ports.ts";
+import { bytesIn, gapsIn, withRange } from "./ranges.ts";
+import { contentMissing, contentTooLong, contentTooShort, createVerifier } from "./verify.ts";
 
 /** A {@link Store} in memory, which can also hand out content for ranges, as the registry wants it. */
 export interface MemoryStore extends Store {
@@ -13,9 +14,19 @@ export interface MemoryStore extends Store {
 /** Small enough that a reader which stops early is noticed in a test. */
 const CHUNK_BYTES = 64 * 1024;
 
+/** Content of which not all is here, or not yet verified. */
+interface Partial {
+  readonly size: number;
+  written: readonly ByteRange[];
+  readonly pieces: { readonly offset: number; readonly bytes: Uint8Array<ArrayBuffer> }[];
+  /** Whether an ingest is at it. */
+  isTaken: boolean;
+}
+
 /** Makes an empty store that lives as long as the process: for tests, and for what need not last. */
 export function createMemoryStore(): MemoryStore {
   const contents = new Map<Digest, Uint8Array<ArrayBuffer>>();
+  const partials = new Map<Digest, Partial>();
   const names = new Map<string, Descriptor>();
   let changes = 0;
 
@@ -31,12 +42,27 @@ export function createMemoryStore(): MemoryStore {
 
   return {
     has: async (descriptor) => find(descriptor) !== undefined,
-    async fetch(descriptor, { signal }) {
-      signal.throwIfAborted();
-      return streamOf(get(descriptor), signal);
+    async bytesHere(descriptor) {
+      if (find(descriptor) !== undefined) return descriptor.size;
+      const partial = partials.get(descriptor.digest);
+      const isUsable = partial?.isTaken === false && partial.size === descriptor.size;
+      return isUsable ? bytesIn(partial.written) : 0;
     },
-    ingest: async (descriptor) =>
-      ingestInto(descriptor, (bytes) => contents.set(descriptor.digest, bytes)),
+    async fetch(descriptor, { signal, range }) {
+      signal.throwIfAborted();
+      return streamOf(get(descriptor).subarray(range?.start, range?.end), signal);
+    },
+    async ingest(descriptor) {
+      const { digest, size } = descriptor;
+      const left = partials.get(digest);
+      const isOurs = left?.isTaken !== true;
+      const isUsable = isOurs && left?.size === size;
+      const partial: Partial = isUsable ? left : { size, written: [], pieces: [], isTaken: true };
+      partial.isTaken = true;
+      if (isOurs) partials.set(digest, partial);
+      const forget = () => void (isOurs && partials.delete(digest));
+      return ingestInto(descriptor, partial, forget, (bytes) => contents.set(digest, bytes));
+    },
     async name(name, descriptor) {
       get(descriptor);
       names.set(name, nameable(descriptor));
@@ -59,21 +85,36 @@ function nameable({ mediaType, digest, size }: Descriptor): Descriptor {
 
 function ingestInto(
   descriptor: Descriptor,
+  partial: Partial,
+  forget: () => void,
   keep: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): Ingest {
-  const verifier = createVerifier(descriptor);
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  const { size } = descriptor;
   return {
-    async write(bytes) {
-      verifier.update(bytes);
-      chunks.push(new Uint8Array(bytes));
+    get missing() {
+      return gapsIn(partial.written, { start: 0, end: size });
+    },
+    async write(bytes, offset) {
+      const range = { start: offset, end: offset + bytes.byteLength };
+      if (range.end > size) throw contentTooLong(descriptor);
+      for (const { start, end } of gapsIn(partial.written, range)) {
+        const piece = new Uint8Array(bytes.subarray(start - offset, end - offset));
+        partial.pieces.push({ offset: start, bytes: piece });
+      }
+      partial.written = withRange(partial.written, range);
     },
     async commit() {
+      const bytesHere = bytesIn(partial.written);
+      if (bytesHere < size) throw contentTooShort(descriptor, bytesHere);
+      forget();
+      const verifier = createVerifier(descriptor);
+      const pieces = partial.pieces.toSorted((a, b) => a.offset - b.offset);
+      for (const { bytes } of pieces) verifier.update(bytes);
       verifier.end();
-      keep(new Uint8Array(await new Blob(chunks).arrayBuffer()));
+      keep(new Uint8Array(await new Blob(pieces.map(({ bytes }) => bytes)).arrayBuffer()));
     },
     async [Symbol.asyncDispose]() {
-      chunks.length = 0;
+      partial.isTaken = false;
     },
   };
 }

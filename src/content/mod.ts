@@ -28,4 +28,12 @@ export type {
   Source,
   Store,
 } from "./ports.ts";
-export { contentMissing, createVerifier, fetchVerified, type Verifier } from "./verify.ts";
+export { bytesIn, gapsIn, withRange } from "./ranges.ts";
+export {
+  contentMissing,
+  contentTooLong,
+  contentTooShort,
+  createVerifier,
+  fetchVerified,
+  type Verifier,
+} from "./verify.ts";

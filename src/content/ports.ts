@@ -96,6 +96,11 @@ export interface Store extends Fetcher {
   /** Whether the content is there, whole. It looks at the disk and not at a memory of it (S-65). */
   has(descriptor: Descriptor): Promise<boolean>;
   /**
+   * How many bytes of the content need not be fetched: all of them when it is there, else those with
+   * which an ingest would begin now.
+   */
+  bytesHere(descriptor: Descriptor): Promise<number>;
+  /**
    * Begins to take in content, or goes on where an earlier ingest of it ended. Two ingests of the same
    * content may run; the result is one copy, and the second goes on from nothing.
    */

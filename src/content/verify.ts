@@ -18,11 +18,11 @@ export function createVerifier(descriptor: Descriptor): Verifier {
   return {
     update(bytes) {
       bytesSeen += bytes.byteLength;
-      if (bytesSeen > descriptor.size) throw tooLong(descriptor);
+      if (bytesSeen > descriptor.size) throw contentTooLong(descriptor);
       hasher.update(bytes);
     },
     end() {
-      if (bytesSeen < descriptor.size) throw tooShort(descriptor, bytesSeen);
+      if (bytesSeen < descriptor.size) throw contentTooShort(descriptor, bytesSeen);
       const actual = hasher.digest();
       if (actual !== descriptor.digest) throw mismatch(descriptor, actual);
     },
@@ -76,7 +76,8 @@ function tooLarge({ digest, size }: Descriptor): Failure {
 const CHECK_THE_PATH =
   "Check for a proxy or login page between this machine and the registry, then run `dray deliver` again";
 
-function tooLong({ digest, size }: Descriptor): Failure {
+/** The failure of whoever was given bytes beyond the size of the content. */
+export function contentTooLong({ digest, size }: Descriptor): Failure {
   return new Failure({
     code: "content-too-long",
     message: `Cannot accept content ${digest}: more bytes came, expected ${size}`,
@@ -84,7 +85,8 @@ function tooLong({ digest, size }: Descriptor): Failure {
   });
 }
 
-function tooShort({ digest, size }: Descriptor, bytesSeen: number): Failure {
+/** The failure of whoever was given fewer bytes than the content has. */
+export function contentTooShort({ digest, size }: Descriptor, bytesSeen: number): Failure {
   return new Failure({
     code: "content-too-short",
     message: `Cannot accept content ${digest}: it ended after ${bytesSeen} bytes, expected ${size}`,

@@ -1,16 +1,35 @@
 import type { Clock } from "#base";
-import type { Store } from "#content";
-import type { Platform } from "#oci";
+import type { Fetcher, Store } from "#content";
+import type { Descriptor, Digest, Platform } from "#oci";
 import type { UntimedEvent } from "./event.ts";
 import type { Tally } from "./tally.ts";
+
+/**
+ * A folder or disk beside the store that may hold some of the content already, brought by a person.
+ * It is trusted no more than a registry.
+ */
+export interface Folder extends Fetcher {
+  /** What a person calls it, for messages. */
+  readonly path: string;
+  /** Whether content of this digest and size is there; its bytes may still be wrong. */
+  has(descriptor: Descriptor): Promise<boolean>;
+  /** What a name stands for according to the folder, or undefined. */
+  lookup(name: string): Promise<Descriptor | undefined>;
+  /** The manifest or index of this digest, or undefined. */
+  describe(digest: Digest): Promise<Descriptor | undefined>;
+}
 
 /** What all parts of one delivery share. */
 export interface DeliveryContext {
   readonly store: Store;
+  /** Asked before any registry, in this order. */
+  readonly folders: readonly Folder[];
   readonly platform: Platform;
   readonly clock: Clock;
   readonly random: () => number;
   readonly tally: Tally;
+  /** Hosts of the registries that have answered in this delivery. */
+  readonly answering: Set<string>;
   /** Aborted when the caller gives up, and when the delivery can't go on. */
   readonly signal: AbortSignal;
   /** Ends the delivery: what runs is aborted, and nothing new begins. */

@@ -3,7 +3,9 @@ import { Failure } from "#base";
 import { createMemoryStore, type Store } from "#content";
 import { createDeliverySite, incompleteNames } from "#test-support/delivery-site";
 import type { Fault, ScriptedRequest } from "#test-support/scripted-world";
+import type { Folder } from "./context.ts";
 import type { DeliveryEvent } from "./event.ts";
+import { DEFAULT_SHARES } from "./transfer.ts";
 
 const OS = "reg.test/os/kairos:v1";
 const CNI = "reg.test/cni/cilium:v1";
@@ -280,7 +282,7 @@ describe("deliver()", () => {
 
   test("keeps to the limit of blobs on the link", async () => {
     const site = filledSite();
-    await site.run(SITE, { concurrency: { images: 4, blobs: 2, manifests: 8 } });
+    await site.run(SITE, { shares: { ...DEFAULT_SHARES, places: 2, placesForSmall: 0 } });
     expect(site.world.blobsOpen).toEqual({ now: 0, max: 2 });
   });
 
@@ -415,7 +417,7 @@ describe("a second deliver()", () => {
 });
 
 describe("deliver() on a bad link", () => {
-  test("fetches a blob again that broke off, with growing waits", async () => {
+  test("goes on with a blob where it broke off, with growing waits", async () => {
     const site = filledSite();
     let cuts = 4;
     site.world.fault = ({ kind }) => {
@@ -423,40 +425,81 @@ describe("deliver() on a bad link", () => {
       cuts -= 1;
       return { kind: "cut", afterBytes: 5, failure: RESET };
     };
-    site.world.push(APP, { layers: [] });
+    const { size } = site.world.push(APP, { layers: [] });
     const { summary, events } = await site.run({ application: [APP] });
-    expect(summary.outcome).toBe("done");
+    expect(size).toBeGreaterThan(0);
+    expect(summary).toMatchObject({ outcome: "done", bytesFetched: summary.bytesTotal });
     expect(site.clock.sleeps).toEqual([1_000, 2_000, 4_000, 8_000]);
     const retries = events.filter((event) => event.type === "retry");
-    expect(retries.map(({ attempt, bytesLost }) => [attempt, bytesLost])).toEqual([
-      [2, 5],
-      [3, 5],
-      [4, 5],
-      [5, 5],
-    ]);
+    expect(retries.map(({ attempt }) => attempt)).toEqual([2, 3, 4, 5]);
+    const blobs = site.world.requests.filter(({ kind }) => kind === "blob");
+    expect(blobs.map(({ range }) => range?.start)).toEqual([undefined, 5, 10, 15, 20]);
     expect(await incompleteNames(site.store)).toEqual([]);
   });
 
-  test("gives a blob up after five attempts", async () => {
+  test("gives a blob up after eight attempts that brought next to nothing", async () => {
     const site = filledSite();
     site.world.push(APP, { layers: [] });
     site.world.fault = ({ kind }) =>
       kind === "blob" ? { kind: "cut", afterBytes: 5, failure: RESET } : undefined;
     const { summary, events } = await site.run({ application: [APP] });
     expect(summary.failures.map(({ code }) => code)).toEqual(["registry-unreachable"]);
-    expect(blobsOf(site.world.requests).length).toBe(5);
-    const lost = events.filter((event) => event.type === "blob-failed");
-    expect(lost.map(({ bytesLost }) => bytesLost)).toEqual([5]);
+    expect(summary).toMatchObject({ bytesMoved: 0, bytesFetched: 40 });
+    expect(blobsOf(site.world.requests).length).toBe(8);
+    expect(site.clock.sleeps.reduce((sum, ms) => sum + ms, 0)).toBeGreaterThan(2 * 60_000);
+    const recounts = events.filter((event) => event.type === "recount");
+    expect(recounts.map(({ bytesMoved }) => bytesMoved)).toEqual([-40]);
     expect(await site.store.names()).toEqual([]);
+    site.world.fault = undefined;
+    site.world.forget();
+    const second = await site.run({ application: [APP] });
+    expect(second.summary).toMatchObject({ outcome: "done", bytesHere: 40 });
+    expect(second.summary.bytesMoved).toBe(second.summary.bytesTotal - 40);
   });
 
-  test("leaves a registry alone that could not even be asked: its client was patient", async () => {
+  test("has no end of patience with a link that brings something each time", async () => {
+    const site = filledSite();
+    // The scripted config repeats the layer, so it is as large.
+    site.world.push(APP, { layers: ["x".repeat(20 * 70_000 - 100)] });
+    site.world.fault = ({ kind }) =>
+      kind === "blob" ? { kind: "cut", afterBytes: 70_000, failure: RESET } : undefined;
+    const { summary, events } = await site.run({ application: [APP] });
+    expect(summary).toMatchObject({ outcome: "done", bytesFetched: summary.bytesTotal });
+    expect(events.filter(({ type }) => type === "resume").length).toBe(2 * 19);
+    expect(site.clock.sleeps).toEqual([]);
+  });
+
+  test("counts little progress together, so that a link of crumbs is enough", async () => {
+    const site = filledSite();
+    site.world.push(APP, { layers: ["x".repeat(600_000)] });
+    site.world.fault = ({ kind }) =>
+      kind === "blob" ? { kind: "cut", afterBytes: 30_000, failure: RESET } : undefined;
+    const { summary } = await site.run({ application: [APP] });
+    expect(summary).toMatchObject({ outcome: "done", bytesFetched: summary.bytesTotal });
+    expect(site.clock.sleeps.length).toBeGreaterThan(8);
+    expect(Math.max(...site.clock.sleeps)).toBeLessThan(10_000);
+  });
+
+  test("waits for a registry that has answered before, and brings the others meanwhile", async () => {
+    const site = filledSite();
+    site.world.fault = ({ kind, repository }) =>
+      kind === "blob" && repository === "reg.test/cni/cilium" && site.clock.monotonic() < 60_000
+        ? UNREACHABLE
+        : undefined;
+    const { summary, events } = await site.run(SITE);
+    expect(summary.outcome).toBe("done");
+    const done = events.filter((event) => event.type === "image-done").map(({ image }) => image);
+    expect(done).toEqual([OS, CSI, CNI, APP]);
+  });
+
+  test("is brief with a registry that never answered: its client was patient", async () => {
     const site = filledSite();
     site.world.push(APP, { layers: [] });
-    site.world.fault = ({ kind }) => (kind === "blob" ? UNREACHABLE : undefined);
+    site.world.fault = () => UNREACHABLE;
     const { summary } = await site.run({ application: [APP] });
     expect(summary.failures.map(({ code }) => code)).toEqual(["registry-unreachable"]);
-    expect(blobsOf(site.world.requests).length).toBe(1);
+    expect(site.world.requests.map(({ patience }) => patience)).toEqual(["brief", "full"]);
+    expect(site.clock.sleeps).toEqual([]);
   });
 
   test("waits as long as the registry asks, but not for hours", async () => {
@@ -520,6 +563,124 @@ describe("deliver() on a full disk", () => {
     expect(summary.stages[0]?.delivered).toBe(1);
     expect(summary.stages[2]?.skipped).toBe(1);
     expect((await inner.names()).map(({ name }) => name)).toEqual([OS]);
+  });
+});
+
+describe("deliver() and the room on the disk", () => {
+  test("refuses before it starts, and says how much more is needed", async () => {
+    const site = filledSite();
+    const MIB = 1024 * 1024;
+    site.world.push(APP, { layers: ["x".repeat(10 * MIB)] });
+    const running = site.run(SITE, { bytesFree: async () => 5 * MIB });
+    await expect(running).rejects.toMatchObject({ code: "store-full" });
+    await expect(running).rejects.toThrow(
+      /5\.0 MiB free, expected 24\.\d MiB .* needs 19\.\d MiB more/,
+    );
+    expect(blobsOf(site.world.requests)).toEqual([]);
+  });
+
+  test("needs none for what is here", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const { summary } = await site.run(SITE, { bytesFree: async () => 0 });
+    expect(summary.outcome).toBe("done");
+  });
+});
+
+describe("deliver() with a folder that a person brought", () => {
+  /** A folder that holds what another site's store does. */
+  function folderOf(store: Store, path = "/media/stick"): Folder {
+    const known = async (digest: string) =>
+      (await store.names()).map(({ descriptor }) => descriptor).find((d) => d.digest === digest);
+    return {
+      path,
+      has: (descriptor) => store.has(descriptor),
+      fetch: (descriptor, options) => store.fetch(descriptor, options),
+      lookup: (name) => store.lookup(name),
+      describe: known,
+    };
+  }
+
+  test("asks its registry for the tag alone", async () => {
+    const first = filledSite();
+    await first.run(SITE);
+    first.world.forget();
+    const store = createMemoryStore();
+    const { summary } = await first.run(SITE, { store, folders: [folderOf(first.store)] });
+    expect(summary).toMatchObject({ outcome: "done", bytesMoved: 0, bytesFetched: 0 });
+    expect(summary.bytesHere).toBe(summary.bytesTotal);
+    expect(first.world.requests.map(({ kind }) => kind)).toEqual(Array(4).fill("resolve"));
+    expect(await incompleteNames(store)).toEqual([]);
+  });
+
+  test("asks nobody for an image that is pinned", async () => {
+    const site = createDeliverySite();
+    const { digest } = site.world.push(APP, { layers: ["one"] });
+    const image = `other.test/apps/shop@${digest}`;
+    await site.run({ application: [image] });
+    site.world.forget();
+    const store = createMemoryStore();
+    const folders = [folderOf(site.store)];
+    const { events } = await site.run({ application: [image] }, { store, folders });
+    expect(site.world.requests).toEqual([]);
+    expect(outcomes(events)).toEqual({ [image]: "delivered" });
+  });
+
+  test("takes the folder's word for a name when the registry can't be asked", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    site.world.fault = () => UNREACHABLE;
+    const store = createMemoryStore();
+    const folders = [folderOf(site.store)];
+    const { summary } = await site.run(SITE, { store, folders });
+    expect(summary.outcome).toBe("done");
+    expect(summary.warnings.map(({ message }) => message).join()).toContain("/media/stick");
+    expect(await store.names()).toEqual(await site.store.names());
+  });
+
+  test("lets what the store has stand when the folder has only a part", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const other = filledSite();
+    const root = other.world.push(APP, { layers: ["newer"] });
+    await other.run(SITE);
+    const partial: Store = {
+      ...other.store,
+      has: async ({ digest, mediaType }) =>
+        digest === root.digest || mediaType.includes("manifest"),
+      fetch: (descriptor, options) => other.store.fetch(descriptor, options),
+    };
+    site.world.fault = () => UNREACHABLE;
+    const before = await site.store.lookup(APP);
+    const { summary, events } = await site.run(
+      { application: [APP] },
+      { folders: [folderOf(partial)] },
+    );
+    expect(summary.outcome).toBe("done");
+    expect(outcomes(events)).toEqual({ [APP]: "stood" });
+    expect(await site.store.lookup(APP)).toEqual(before);
+  });
+
+  test("warns of bytes that are wrong, and fetches those over the link", async () => {
+    const site = filledSite();
+    await site.run(SITE);
+    const layers = blobsOf(site.world.requests);
+    site.world.forget();
+    const folder = folderOf(site.store);
+    const lying: Folder = {
+      ...folder,
+      async fetch(descriptor, options) {
+        if (descriptor.digest !== layers[1]) return folder.fetch(descriptor, options);
+        return new Blob([new Uint8Array(descriptor.size)]).stream();
+      },
+    };
+    const store = createMemoryStore();
+    const { summary, events } = await site.run(SITE, { store, folders: [lying] });
+    expect(blobsOf(site.world.requests)).toEqual([layers[1] ?? ""]);
+    expect(summary.warnings.map(({ message }) => message).join()).toContain("is not used");
+    expect(summary.bytesMoved + summary.bytesHere).toBe(summary.bytesTotal);
+    expect(events.some(({ type }) => type === "recount")).toBe(true);
+    expect(await incompleteNames(store)).toEqual([]);
   });
 });
 

@@ -2,26 +2,18 @@ import { type Clock, Limiter } from "#base";
 import type { Source, Store } from "#content";
 import type { Platform } from "#oci";
 import { type Plan, type PlannedImage, STAGE_NAMES, type StageName } from "#plan";
-import type { DeliveryContext } from "./context.ts";
+import type { DeliveryContext, Folder } from "./context.ts";
 import type { DeliveryEvent, DeliverySummary, StageSummary } from "./event.ts";
 import { beginImage, type ImageWork, readAhead } from "./image.ts";
 import { createRecord } from "./record.ts";
-import { deliverStage, skippedStage } from "./stage.ts";
+import { settleAll } from "./settle-all.ts";
+import { type Carriers, deliverStage, skippedStage } from "./stage.ts";
+import { refuseWithoutRoom, survey } from "./survey.ts";
 import { createTally } from "./tally.ts";
-import { createTransfers } from "./transfer.ts";
+import { createTransfers, DEFAULT_SHARES, type LinkShares } from "./transfer.ts";
 
-/** How much goes on at once. */
-export interface Concurrency {
-  /** Images whose turn it is. */
-  readonly images: number;
-  /** Blobs on the link, over all images. */
-  readonly blobs: number;
-  /** Images whose manifests are read ahead of their turn. */
-  readonly manifests: number;
-}
-
-/** Few enough for a slow disk and for registries that cut off greedy clients; enough to fill a link. */
-const DEFAULT_CONCURRENCY: Concurrency = { images: 4, blobs: 6, manifests: 8 };
+/** Names and manifests that are asked for at once: each is a round trip and next to no bytes. */
+const REQUESTS_MAX = 16;
 
 /** What a delivery needs of the world. */
 export interface DeliverOptions {
@@ -31,6 +23,10 @@ export interface DeliverOptions {
   readonly clock: Clock;
   /** A number in [0, 1), to spread retries. */
   readonly random: () => number;
+  /** Places beside the store where content may lie already; asked before any registry. None without it. */
+  readonly folders?: readonly Folder[];
+  /** Bytes that the disk of the store can still take, where that is known. */
+  readonly bytesFree?: () => Promise<number | undefined>;
   /** Gives the repository that an image is fetched from. It asks nobody and does not fail. */
   readonly openSource: (image: PlannedImage) => Source;
   /** Hears everything that happens, in order. It is called often: it must be quick, and must not throw. */
@@ -39,28 +35,32 @@ export interface DeliverOptions {
   readonly signal: AbortSignal;
   /** The last stage to deliver; all of them without it. */
   readonly until?: StageName;
-  readonly concurrency?: Concurrency;
+  readonly shares?: LinkShares;
 }
 
 /**
  * Carries a plan out once: brings every image that is not complete in the store, stage by stage.
  *
- * No blob of a later stage is asked for before the stages before it are through, and when a provider
- * image fails nothing else begins (rule `provider-first`). In the other stages an image that fails
- * stops no other. Manifests of all stages are read ahead, so that size and time left are known.
+ * The manifests of all stages are read first, so that size and time are known, and a delivery for
+ * which there is no room is refused before it begins. No blob of a later stage is asked for before the
+ * stages before it are through, and when a provider image fails nothing else begins (rule
+ * `provider-first`). In the other stages an image that fails stops no other.
  *
- * What the world did wrong is in the summary and never rejects. A disk that is full or broken ends
+ * What the world did wrong is in the summary and does not reject. A disk that is full or broken ends
  * the delivery, because nothing more could be kept.
+ *
+ * @throws {Failure} `store-full` before anything moved, when the disk can't hold what is missing
  */
 export async function deliver(plan: Plan, options: DeliverOptions): Promise<DeliverySummary> {
-  const { clock, signal, concurrency = DEFAULT_CONCURRENCY } = options;
+  const { clock, signal, shares = DEFAULT_SHARES, bytesFree } = options;
   const startedMs = clock.monotonic();
   const stopper = new AbortController();
   const record = createRecord();
-  const tally = createTally();
   const context: DeliveryContext = {
     ...options,
-    tally,
+    folders: options.folders ?? [],
+    tally: createTally(),
+    answering: new Set(),
     signal: AbortSignal.any([signal, stopper.signal]),
     stop: (because) => stopper.abort(because),
     emit(event) {
@@ -68,13 +68,20 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
       options.emit({ at: clock.now(), ...event });
     },
   };
-
-  const wanted = beginStages(plan, options, context);
-  const stages = await deliverStages(wanted, concurrency, context);
+  const carriers = {
+    requests: new Limiter(REQUESTS_MAX),
+    transfers: createTransfers(context, shares),
+  };
+  const wanted = beginStages(plan, options, carriers.requests, context);
+  await readStagesAhead(wanted, carriers.requests, context);
+  if (bytesFree !== undefined) {
+    refuseWithoutRoom(await survey(wanted.map(graphsOf), context), await bytesFree());
+  }
+  const stages = await deliverStages(wanted, carriers, context);
   const wasCutShort = signal.aborted && stages.some(({ skipped }) => skipped > 0);
   const unwanted = plan.stages.slice(wanted.length);
-  const { failures, warnings, bytesMoved } = record.soFar();
-  const { bytesTotal, bytesHere } = tally.totals();
+  const { failures, warnings, bytesMoved, bytesFetched } = record.soFar();
+  const { bytesTotal, bytesHere } = context.tally.totals();
   const summary: DeliverySummary = {
     outcome: wasCutShort ? "interrupted" : failures.length > 0 ? "failed" : "done",
     stages: [...stages, ...unwanted.map(({ name, images }) => skippedStage(name, images.length))],
@@ -83,6 +90,7 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
     bytesTotal,
     bytesHere,
     bytesMoved,
+    bytesFetched,
     elapsedMs: clock.monotonic() - startedMs,
   };
   context.emit({ type: "delivery-done", summary });
@@ -94,10 +102,15 @@ interface StageWork {
   readonly works: readonly ImageWork[];
 }
 
+function graphsOf({ name, works }: StageWork) {
+  return { name, graphs: works.map(({ graph }) => graph) };
+}
+
 /** The stages that are asked for, and nothing of them done yet. */
 function beginStages(
   { stages }: Plan,
   { until = "application", openSource }: DeliverOptions,
+  requests: Limiter,
   context: DeliveryContext,
 ): readonly StageWork[] {
   const wanted = stages.slice(0, STAGE_NAMES.indexOf(until) + 1);
@@ -107,50 +120,37 @@ function beginStages(
   });
   return wanted.map(({ name, images }) => ({
     name,
-    works: images.map((image) => beginImage(image, openSource(image), context)),
+    works: images.map((image) => beginImage(image, openSource(image), requests, context)),
   }));
+}
+
+/**
+ * Reads the manifests of all images, those of a stage only after those of the stages before it: what
+ * is read for sizing must not stand in the way of what the provider images wait for.
+ */
+async function readStagesAhead(
+  stages: readonly StageWork[],
+  requests: Limiter,
+  context: DeliveryContext,
+): Promise<void> {
+  for (const { works } of stages) {
+    if (context.signal.aborted) return;
+    await settleAll(works.map((work) => readAhead(work, requests, context)));
+  }
 }
 
 /** One stage after the other; when this settles, nothing runs any more. */
 async function deliverStages(
   stages: readonly StageWork[],
-  concurrency: Concurrency,
+  carriers: Carriers,
   context: DeliveryContext,
 ): Promise<readonly StageSummary[]> {
-  const carriers = {
-    transfers: createTransfers(context, concurrency.blobs),
-    images: new Limiter(concurrency.images),
-  };
   const summaries: StageSummary[] = [];
-  beginReadingAhead(stages, new Limiter(concurrency.manifests), context);
-  try {
-    for (const { name, works } of stages) {
-      if (context.signal.aborted) summaries.push(skippedStage(name, works.length));
-      else summaries.push(await deliverStage(name, works, carriers, context));
-      const providerFailed = name === "provider" && summaries.some(({ failed }) => failed > 0);
-      if (providerFailed) context.stop("a provider image failed");
-    }
-    return summaries;
-  } finally {
-    await Promise.allSettled(stages.flatMap(({ works }) => works.map(({ ahead }) => ahead)));
+  for (const { name, works } of stages) {
+    if (context.signal.aborted) summaries.push(skippedStage(name, works.length));
+    else summaries.push(await deliverStage(name, works, carriers, context));
+    const providerFailed = name === "provider" && summaries.some(({ failed }) => failed > 0);
+    if (providerFailed) context.stop("a provider image failed");
   }
-}
-
-/**
- * Begins to read the manifests of all images, those of a stage only after those of the stages before
- * it: what is read for sizing must not stand in the way of what the provider images wait for.
- */
-function beginReadingAhead(
-  stages: readonly StageWork[],
-  limiter: Limiter,
-  context: DeliveryContext,
-): void {
-  let stagesBefore: Promise<unknown> = Promise.resolve();
-  for (const { works } of stages) {
-    const turn = stagesBefore;
-    for (const work of works) {
-      work.ahead = turn.then(() => limiter.run(context.signal, () => readAhead(work, context)));
-    }
-    stagesBefore = Promise.allSettled(works.map(({ ahead }) => ahead));
-  }
+  return summaries;
 }

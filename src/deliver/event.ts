@@ -41,7 +41,7 @@ export interface StageSummary extends Readonly<Record<ImageOutcome, number>> {
 export interface ByteTotals {
   /** All blobs of the images that were sized so far. */
   readonly bytesTotal: number;
-  /** Those of them that were in the store before this delivery. */
+  /** What of them need not cross the link: it is in the store, in part or whole, or in a given folder. */
   readonly bytesHere: number;
 }
 
@@ -56,6 +56,8 @@ export interface DeliverySummary extends ByteTotals {
   readonly warnings: readonly DeliveryWarning[];
   /** Bytes of blobs that were brought in and verified; what had to be fetched again counts once. */
   readonly bytesMoved: number;
+  /** Bytes of blobs that arrived, each time they did: also those that were wrong, or of no use in the end. */
+  readonly bytesFetched: number;
   readonly elapsedMs: number;
 }
 
@@ -95,37 +97,61 @@ export type DeliveryEvent = { /** Milliseconds since 1970. */ readonly at: numbe
       readonly bytes: number;
     }
   /**
-   * A blob that this image lacked is in the store: `bytesMoved` is its size when it came for this
-   * image, and 0 when another image of this delivery brought it.
+   * What was told of a blob before is not so: bytes that had arrived, or were thought to be here, must
+   * come again, or more is here than was known. Both are to be added, and may be negative.
+   */
+  | {
+      readonly type: "recount";
+      readonly image: string;
+      readonly digest: Digest;
+      readonly bytesMoved: number;
+      readonly bytesHere: number;
+    }
+  /**
+   * A blob that this image lacked is in the store. It adds up to its `size`: what was told as here
+   * before, what came for this image, and the rest, which another image of this delivery brought.
    */
   | {
       readonly type: "blob-done";
       readonly image: string;
       readonly digest: Digest;
       readonly size: number;
+      readonly bytesHere: number;
       readonly bytesMoved: number;
+    }
+  /** A connection broke and had brought something: the blob goes on at once where it stopped. */
+  | {
+      readonly type: "resume";
+      readonly image: string;
+      readonly digest: Digest;
+      readonly code: string;
+      readonly message: string;
+      /** First byte that is asked for again. */
+      readonly offsetBytes: number;
     }
   | {
       readonly type: "retry";
       readonly image: string;
-      readonly digest: Digest;
+      /** Null while it is asked what the image's name stands for. */
+      readonly digest: Digest | null;
       /** The failure of the attempt before. */
       readonly code: string;
       readonly message: string;
-      /** Number of the attempt that comes next, from 2, and the most there will be. */
+      /** Number of the attempt that comes next, from 2, of those in a row that made no progress. */
       readonly attempt: number;
+      /** So many without progress are the end. */
       readonly attemptsMax: number;
       readonly delayMs: number;
-      /** Bytes reported by `bytes` events that will come a second time. */
-      readonly bytesLost: number;
     }
-  /** The last attempt failed too; the image's own outcome follows. */
+  /** The last attempt failed too; the image's own outcome follows. What was kept is for the next delivery. */
+  | { readonly type: "blob-failed"; readonly image: string; readonly digest: Digest }
+  /** Nothing moves, on purpose: a window of the link is shut, a registry asked for a pause. */
   | {
-      readonly type: "blob-failed";
-      readonly image: string;
-      readonly digest: Digest;
-      /** Bytes reported by `bytes` events that are not in the store. */
-      readonly bytesLost: number;
+      readonly type: "waiting";
+      /** Fit to print: `the window of link.windows`. */
+      readonly reason: string;
+      /** Milliseconds since 1970; null when it is not known. */
+      readonly untilMs: number | null;
     }
   | ({ readonly type: "warning" } & DeliveryWarning)
   | {

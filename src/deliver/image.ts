@@ -1,12 +1,13 @@
-import { Failure, isFailure } from "#base";
+import { Failure, isFailure, type Limiter } from "#base";
 import { type ImageGraph, platformWarning, readImageGraph, type Source } from "#content";
 import type { Descriptor, Digest } from "#oci";
 import type { PlannedImage } from "#plan";
 import { formatReference, tagOrDigest } from "#reference";
 import type { DeliveryContext } from "./context.ts";
 import type { ImageOutcome } from "./event.ts";
+import { describeInFolders, isInFolders, lookupInFolders } from "./folders.ts";
 import { BlobRefused, createManifestReader, type ManifestReader } from "./manifest-reader.ts";
-import type { Origin } from "./retry.ts";
+import { type Origin, withRetries } from "./retry.ts";
 import { settleAll } from "./settle-all.ts";
 import type { Transfers } from "./transfer.ts";
 
@@ -15,14 +16,16 @@ export interface ImageWork extends Origin {
   readonly planned: PlannedImage;
   readonly source: Source;
   readonly reader: ManifestReader;
-  /** Whether its stage has begun: from then on, what goes wrong in reading it is final. */
-  isDue: boolean;
   /** What its name stands for: resolved once, so that all of it is of one moment (SEC-20). */
   root?: Descriptor;
   /** What its name stood for before is not all there, so the source must be waited for. */
   mustBring: boolean;
-  /** The reading ahead of its turn: undefined when that was not possible. */
-  ahead: Promise<ImageGraph | undefined>;
+  /** What reading ahead of its turn gave: undefined when that was not possible. */
+  graph?: ImageGraph;
+  /** What went wrong in reading ahead. */
+  aheadFailure?: Failure;
+  /** Tells, once, that something is done for it: it has its turn, and now a place on the link. */
+  begin: () => void;
   isSized: boolean;
   bytesMoved: number;
 }
@@ -37,19 +40,18 @@ export interface ImageResult {
 export function beginImage(
   planned: PlannedImage,
   source: Source,
+  requests: Limiter,
   context: DeliveryContext,
 ): ImageWork {
   const image = formatReference(planned.declared);
   const origin = { image, registry: planned.source.domain, source };
-  const reader = createManifestReader(origin, context);
-  const ahead = Promise.resolve(undefined);
+  const reader = createManifestReader(origin, requests, context);
   return {
     ...origin,
     planned,
     reader,
-    isDue: false,
     mustBring: false,
-    ahead,
+    begin: () => undefined,
     isSized: false,
     bytesMoved: 0,
   };
@@ -57,51 +59,129 @@ export function beginImage(
 
 /**
  * Reads the manifests of an image, and asks for no blob, so that its size is known before its turn.
- *
- * @returns undefined when that is not possible: a config is needed, or something went wrong so early
- *   that it is tried again when the turn comes
+ * It is not always possible: a config may be needed, or its registry can't be reached now. That is
+ * tried again when its turn comes, with patience.
  */
 export async function readAhead(
   work: ImageWork,
+  requests: Limiter,
   context: DeliveryContext,
-): Promise<ImageGraph | undefined> {
+): Promise<void> {
   try {
-    work.root = await resolveRoot(work, context);
-    return await readGraph(work, work.root, context);
+    work.root = await resolveRoot(work, requests, context);
+    work.graph = await readGraph(work, work.root, context);
   } catch (error) {
-    if (work.isDue && !(error instanceof BlobRefused)) throw error;
-    return undefined;
+    if (context.signal.aborted) return;
+    if (isFailure(error)) work.aheadFailure = error;
+    else if (!(error instanceof BlobRefused)) throw error;
   }
 }
 
 /**
- * Makes an image complete in the store under its declared name, or lets what the name stood for
- * before stand when the source can't be reached: a site that could run yesterday can run today.
+ * Makes an image complete in the store under its declared name. When its source can't be reached, what
+ * a folder holds under that name is taken, or what the name stood for before stands: a site that could
+ * run yesterday can run today.
  *
- * @throws {Failure} when neither can be; what was brought stays
+ * @throws {Failure} when none of it can be; what was brought stays
  */
 export async function deliverImage(
   work: ImageWork,
+  requests: Limiter,
   transfers: Transfers,
   context: DeliveryContext,
 ): Promise<ImageResult> {
-  const { image } = work;
+  const { image, reader } = work;
+  reader.isPatient = true;
   const named = await context.store.lookup(image);
   try {
-    return await bringImage(work, named, transfers, context);
+    // Asking again would give the same.
+    if (work.aheadFailure?.transient === false) throw work.aheadFailure;
+    return await bringImage(work, named, requests, transfers, context);
   } catch (error) {
-    const isUnreachable = isFailure(error) && error.transient;
-    if (!isUnreachable || named === undefined) throw error;
+    if (!isFailure(error) || !error.transient) throw error;
+    const carried = await bringFromFolders(work, error, requests, transfers, context);
+    if (carried !== undefined) return carried;
+    if (named === undefined) throw error;
     if (!(await stands(work, named, context))) {
       // The source was given one attempt only, for the sake of what turns out not to be there.
       work.mustBring = true;
-      work.ahead = Promise.resolve(undefined);
-      return bringImage(work, named, transfers, context);
+      return bringImage(work, named, requests, transfers, context);
     }
     const message = `What was verified before (${named.digest}) stands. ${error.message}`;
     context.emit({ type: "warning", image, message });
     return { outcome: "stood", digest: named.digest };
   }
+}
+
+/** What a person carried here is all there is to be had now, and newer than what the site has. */
+async function bringFromFolders(
+  work: ImageWork,
+  { message: because }: Failure,
+  requests: Limiter,
+  transfers: Transfers,
+  context: DeliveryContext,
+): Promise<ImageResult | undefined> {
+  const { image, planned } = work;
+  const found = await lookupInFolders(image, context);
+  const pinned = planned.source.digest ?? found?.root.digest;
+  if (found === undefined || found.root.digest !== pinned) return undefined;
+  const offline = beginImage(planned, NO_SOURCE, requests, context);
+  offline.root = found.root;
+  offline.isSized = work.isSized;
+  try {
+    const named = await context.store.lookup(image);
+    const result = await bringImage(offline, named, requests, transfers, context);
+    const message = `What ${found.folder.path} has under this name (${found.root.digest}) was taken. ${because}`;
+    context.emit({ type: "warning", image, message });
+    return result;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    if (!isFailure(error, "content-missing")) throw error;
+    return undefined;
+  } finally {
+    work.isSized = offline.isSized;
+  }
+}
+
+/**
+ * The image as the folders or the store have it under its name, without asking anybody: what a
+ * delivery would fall back on. Undefined when there is no such thing.
+ */
+export async function readStanding(
+  { image, planned }: ImageWork,
+  requests: Limiter,
+  context: DeliveryContext,
+): Promise<ImageGraph | undefined> {
+  const { store, platform, signal } = context;
+  const found = await lookupInFolders(image, context);
+  for (const root of [found?.root, await store.lookup(image)]) {
+    if (root === undefined) continue;
+    const { reader } = beginImage(planned, NO_SOURCE, requests, context);
+    try {
+      return await readImageGraph(reader.fetcher(root), root, platform, { signal });
+    } catch (error) {
+      if (!isFailure(error) && !(error instanceof BlobRefused)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** The source of an image of which only the store and the folders are asked. */
+const NO_SOURCE: Source = {
+  resolve: async (tagOrDigest) => {
+    throw notCarried(tagOrDigest);
+  },
+  fetch: async (descriptor) => {
+    throw notCarried(descriptor.digest);
+  },
+};
+
+function notCarried(content: string): Failure {
+  return new Failure({
+    code: "content-missing",
+    message: `Cannot take ${content} from a folder: none has it, expected it in one of them`,
+    hint: "Name the folders that hold the image with --from, or run `dray deliver` when its registry can be reached",
+  });
 }
 
 /**
@@ -111,28 +191,28 @@ export async function deliverImage(
 async function bringImage(
   work: ImageWork,
   named: Descriptor | undefined,
+  requests: Limiter,
   transfers: Transfers,
   context: DeliveryContext,
 ): Promise<ImageResult> {
   const { store } = context;
   const bring = async (blob: Descriptor) => {
-    context.tally.add(blob, await store.has(blob));
+    await countBlob(blob, context);
     const bytesMoved = await transfers.bring(blob, work);
     work.bytesMoved += bytesMoved;
   };
-  const ahead = await work.ahead;
-  work.root ??= await resolveRoot(work, context);
+  if (work.graph === undefined) work.begin();
+  work.root ??= await resolveRoot(work, requests, context);
   const { root } = work;
-  const graph = ahead ?? (await readGraph(work, root, context, bring));
+  work.graph ??= await readGraph(work, root, context, bring);
+  const { graph } = work;
 
   const lacking = await lackingBlobs(work, graph, context);
   // When one fails the others are let finish: the next delivery finds them, and images share them.
   await settleAll(lacking.map(bring));
   const manifests = graph.documents.filter(({ descriptor }) => !work.reader.isStored(descriptor));
   for (const { descriptor, bytes } of manifests.toReversed()) {
-    await using ingest = await store.ingest(descriptor);
-    await ingest.write(bytes);
-    await ingest.commit();
+    await writeManifest(store, descriptor, bytes);
   }
   const wasNamed = named?.digest === root.digest;
   if (!wasNamed) await store.name(work.image, root);
@@ -141,19 +221,44 @@ async function bringImage(
   return { outcome: wasComplete ? "present" : "delivered", digest: root.digest };
 }
 
+/** Over what is there too: a manifest that went bad on disk is put right. */
+async function writeManifest(
+  store: DeliveryContext["store"],
+  descriptor: Descriptor,
+  bytes: Uint8Array,
+): Promise<void> {
+  await using ingest = await store.ingest(descriptor);
+  for (const { start, end } of ingest.missing)
+    await ingest.write(bytes.subarray(start, end), start);
+  await ingest.commit();
+}
+
 /**
  * What the image's name stands for. A name that is pinned to a digest needs nobody's word once the
- * store has it.
+ * store or a folder has it.
  */
 async function resolveRoot(
-  { image, planned, registry, source, mustBring }: ImageWork,
-  { store, signal }: DeliveryContext,
+  work: ImageWork,
+  requests: Limiter,
+  context: DeliveryContext,
 ): Promise<Descriptor> {
+  const { image, planned, registry, mustBring, reader } = work;
+  const { store, signal } = context;
   const pinned = planned.source.digest;
   const named = await store.lookup(image);
   if (named !== undefined && named.digest === pinned) return named;
-  const patience = named === undefined || mustBring ? "full" : "brief";
-  const root = await source.resolve(tagOrDigest(planned.source), { signal, patience });
+  const carried = pinned === undefined ? undefined : await describeInFolders(pinned, context);
+  if (carried !== undefined) return carried;
+  const isCovered = named !== undefined || (await lookupInFolders(image, context)) !== undefined;
+  const isPatient = reader.isPatient && (mustBring || !isCovered);
+  const ask = (source: Source) =>
+    requests.run(signal, () =>
+      source.resolve(tagOrDigest(planned.source), {
+        signal,
+        patience: isPatient ? "full" : "brief",
+      }),
+    );
+  const root = await withRetries(ask, { origin: work, isPatient }, context);
   if (pinned === undefined || root.digest === pinned) return root;
   // SEC-6: the pinned digest is the only word that counts, whatever the registry says of it.
   throw new Failure({
@@ -180,24 +285,29 @@ async function readGraph(
 async function tellSize(
   work: ImageWork,
   { root, blobs }: ImageGraph,
-  { store, tally, emit }: DeliveryContext,
+  context: DeliveryContext,
 ): Promise<void> {
   if (work.isSized) return;
   work.isSized = true;
-  for (const blob of blobs) tally.add(blob, await store.has(blob));
+  for (const blob of blobs) await countBlob(blob, context);
+  const { tally, emit } = context;
   tally.countImage();
   emit({
     type: "image-sized",
     image: work.image,
     digest: root.digest,
-    bytesTotal: sumSizes(blobs),
-    bytesHere: sumSizes(blobs.filter((blob) => tally.wasHere(blob))),
+    bytesTotal: blobs.reduce((bytes, { size }) => bytes + size, 0),
+    bytesHere: blobs.reduce((bytes, blob) => bytes + tally.hereOf(blob), 0),
     overall: tally.totals(),
   });
 }
 
-function sumSizes(blobs: readonly Descriptor[]): number {
-  return blobs.reduce((bytes, { size }) => bytes + size, 0);
+async function countBlob(blob: Descriptor, context: DeliveryContext): Promise<void> {
+  const { store, tally } = context;
+  if (tally.has(blob)) return;
+  const bytesHere = await store.bytesHere(blob);
+  const isCarried = bytesHere < blob.size && (await isInFolders(blob, context));
+  tally.add(blob, isCarried ? blob.size : bytesHere);
 }
 
 /** What is still to be brought; of what another image brought since the delivery began, it tells. */
@@ -209,8 +319,11 @@ async function lackingBlobs(
   const lacking: Descriptor[] = [];
   for (const blob of blobs) {
     const { digest, size } = blob;
+    const bytesHere = tally.hereOf(blob);
     if (!(await store.has(blob))) lacking.push(blob);
-    else if (!tally.wasHere(blob)) emit({ type: "blob-done", image, digest, size, bytesMoved: 0 });
+    else if (bytesHere < size) {
+      emit({ type: "blob-done", image, digest, size, bytesHere, bytesMoved: 0 });
+    }
   }
   return lacking;
 }

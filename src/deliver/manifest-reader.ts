@@ -1,11 +1,17 @@
-import { isFailure } from "#base";
+import { isFailure, type Limiter } from "#base";
 import { type CallOptions, type Fetcher, fetchVerified, type Store } from "#content";
 import { type Descriptor, type Digest, isIndexType, isManifestType } from "#oci";
 import type { DeliveryContext } from "./context.ts";
+import { readFromFolders } from "./folders.ts";
 import { type Origin, withRetries } from "./retry.ts";
 
-/** The manifests of one image: each is read once, from the store when it is there, else from its source. */
+/**
+ * The manifests of one image: each is read once, from the store when it is there, then from the
+ * folders, else from its source.
+ */
 export interface ManifestReader {
+  /** From now on a source that breaks off is waited for; before, that is left for when it matters. */
+  isPatient: boolean;
   /**
    * The image as something to read its graph from.
    *
@@ -22,23 +28,34 @@ export interface ManifestReader {
 export class BlobRefused extends Error {}
 
 /** Reads the manifests of an image that has nothing read yet. */
-export function createManifestReader(origin: Origin, context: DeliveryContext): ManifestReader {
-  const { store } = context;
+export function createManifestReader(
+  origin: Origin,
+  requests: Limiter,
+  context: DeliveryContext,
+): ManifestReader {
+  const { store, signal } = context;
   const read = new Map<Digest, { readonly bytes: Uint8Array; readonly isStored: boolean }>();
 
   async function readManifest(content: Descriptor, options: CallOptions): Promise<Uint8Array> {
     const known = read.get(content.digest);
     if (known !== undefined) return known.bytes;
     const stored = await readStored(store, content, options);
-    const fetching = { content, origin, loseBytes: () => 0 };
     const bytes =
       stored ??
-      (await withRetries((source) => fetchVerified(source, content, options), fetching, context));
+      (await readFromFolders(content, origin.image, context)) ??
+      (await askSource(content, options));
     read.set(content.digest, { bytes, isStored: stored !== undefined });
     return bytes;
   }
 
-  return {
+  async function askSource(content: Descriptor, options: CallOptions): Promise<Uint8Array> {
+    const ask = (source: Fetcher) =>
+      requests.run(signal, () => fetchVerified(source, content, options));
+    return withRetries(ask, { origin, content, isPatient: reader.isPatient }, context);
+  }
+
+  const reader: ManifestReader = {
+    isPatient: false,
     fetcher: (root, bringConfig) => ({
       async fetch(descriptor, options) {
         const { digest, mediaType } = descriptor;
@@ -52,6 +69,7 @@ export function createManifestReader(origin: Origin, context: DeliveryContext): 
     }),
     isStored: ({ digest }) => read.get(digest)?.isStored === true,
   };
+  return reader;
 }
 
 /** From the store, or undefined: a manifest that went bad on disk is as good as none, and is fetched. */

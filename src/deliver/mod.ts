@@ -7,7 +7,9 @@
  *
  * @module
  */
-export { type Concurrency, type DeliverOptions, deliver } from "./deliver.ts";
+export type { Folder } from "./context.ts";
+export { type DeliverOptions, deliver } from "./deliver.ts";
+export { type Estimate, type EstimateOptions, estimate } from "./estimate.ts";
 export type {
   ByteTotals,
   DeliveryEvent,
@@ -17,3 +19,5 @@ export type {
   ImageOutcome,
   StageSummary,
 } from "./event.ts";
+export type { Need, StageNeed } from "./survey.ts";
+export type { LinkShares } from "./transfer.ts";

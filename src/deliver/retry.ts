@@ -1,13 +1,14 @@
 import { backoffMs, Failure, isFailure } from "#base";
-import type { Fetcher } from "#content";
+import type { Source } from "#content";
 import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
+import { PROGRESS_BYTES } from "./fill.ts";
 
-/** Attempts at one piece of content before it counts as failed. */
-const ATTEMPTS_MAX = 5;
+/** Attempts in a row that bring nothing before a piece of content counts as failed. */
+const FRUITLESS_MAX = 8;
 
-/** A link that goes away for half a minute costs no image. */
-const BACKOFF = { firstMs: 2_000, maxMs: 60_000 };
+/** With the patience of the client in each attempt, a link that is gone for several minutes costs no image. */
+const BACKOFF = { firstMs: 2_000, maxMs: 120_000 };
 
 /**
  * A server that asks for a longer wait (Docker Hub's window is 6 hours; C-52) is not waited for in
@@ -27,64 +28,87 @@ export interface Origin {
   readonly image: string;
   /** Host of the registry behind `source`, for messages. */
   readonly registry: string;
-  readonly source: Fetcher;
+  readonly source: Source;
+  /** Is told, perhaps several times, that something of it has a place on the link. */
+  readonly begin?: () => void;
 }
 
-/** What is fetched, and what an attempt that fails throws away. */
-interface Fetching {
-  readonly content: Descriptor;
+/** What is wanted of an origin, and how far it is. */
+export interface Errand {
   readonly origin: Origin;
-  /** How many bytes that were reported are lost with the attempt that just failed. */
-  readonly loseBytes: () => number;
+  /** What is fetched; undefined while it is asked what a name stands for. */
+  readonly content?: Descriptor;
+  /** Without it a failure that may pass is left to the caller. It is given by default. */
+  readonly isPatient?: boolean;
+  /** Bytes of the content that are kept from one attempt to the next. 0 without it. */
+  readonly bytesKept?: () => number;
+  /** Whether what was wrong may be what an earlier delivery left, and not what just came. */
+  readonly isStartedBefore?: () => boolean;
 }
 
 /**
- * Runs `attempt` until it succeeds: up to {@link ATTEMPTS_MAX} times, with growing waits, once the
- * content was on its way and broke off, and once again after wrong content. A source that could not
- * be opened at all has had its own patience with its registry, so that is not tried again here.
+ * Runs `attempt` until it succeeds. What counts is progress and not attempts: only
+ * {@link FRUITLESS_MAX} attempts in a row that kept less than {@link PROGRESS_BYTES} are the end, with
+ * growing waits between them. Wrong content is asked for once again.
  *
- * @param attempt is given the source to fetch from
+ * A registry that has not answered in this delivery is given no patience: its client had its own.
+ *
  * @throws {Failure} that of the last attempt; for wrong content, one that names image and registry
  */
 export async function withRetries<T>(
-  attempt: (source: Fetcher) => Promise<T>,
-  { content, origin, loseBytes }: Fetching,
-  { clock, random, signal, emit }: DeliveryContext,
+  attempt: (source: Source) => Promise<T>,
+  errand: Errand,
+  { answering, clock, random, signal, emit }: DeliveryContext,
 ): Promise<T> {
-  let wasOpened = false;
+  const { origin, content, isPatient = true } = errand;
+  const { bytesKept = () => 0, isStartedBefore = () => false } = errand;
+  const source = noteAnswers(origin, answering);
   let wasWrong = false;
-  const source: Fetcher = {
-    async fetch(descriptor, options) {
-      const stream = await origin.source.fetch(descriptor, options);
-      wasOpened = true;
-      return stream;
-    },
-  };
-  for (let attempts = 1; ; attempts += 1) {
+  let fruitless = 0;
+  let keptBytes = bytesKept();
+  for (;;) {
     try {
       return await attempt(source);
     } catch (error) {
+      signal.throwIfAborted();
       if (!isFailure(error)) throw error;
       const isWrong = WRONG_CONTENT.has(error.code);
-      if (isWrong && wasWrong) throw wrongContent(content, origin, error);
-      const again = isWrong || (wasOpened && mayPass(error));
-      if (!again || attempts === ATTEMPTS_MAX) throw error;
-      wasWrong ||= isWrong;
-      const delayMs = Math.max(backoffMs(attempts, random(), BACKOFF), error.retryAfterMs ?? 0);
+      if (isWrong && wasWrong) throw wrongContent(errand, error);
+      const again = isWrong || (isPatient && answering.has(origin.registry) && mayPass(error));
+      if (!again) throw error;
+      wasWrong ||= isWrong && !isStartedBefore();
+      const isProgress = bytesKept() - keptBytes >= PROGRESS_BYTES;
+      if (isProgress) fruitless = 0;
+      if (isProgress || bytesKept() < keptBytes) keptBytes = bytesKept();
+      fruitless += 1;
+      if (fruitless === FRUITLESS_MAX) throw error;
+      const delayMs = Math.max(backoffMs(fruitless, random(), BACKOFF), error.retryAfterMs ?? 0);
       emit({
         type: "retry",
         image: origin.image,
-        digest: content.digest,
+        digest: content?.digest ?? null,
         code: error.code,
         message: error.message,
-        attempt: attempts + 1,
-        attemptsMax: ATTEMPTS_MAX,
+        attempt: fruitless + 1,
+        attemptsMax: FRUITLESS_MAX,
         delayMs,
-        bytesLost: loseBytes(),
       });
       await clock.sleep(delayMs, signal);
     }
   }
+}
+
+/** The source, whose registry counts as one that answers from the first answer on. */
+function noteAnswers({ registry, source }: Origin, answering: Set<string>): Source {
+  const noting = async <T>(asked: Promise<T>): Promise<T> => {
+    const answer = await asked;
+    answering.add(registry);
+    return answer;
+  };
+  return {
+    resolve: (tagOrDigest, options) => noting(source.resolve(tagOrDigest, options)),
+    fetch: (descriptor, options) => noting(source.fetch(descriptor, options)),
+  };
 }
 
 function mayPass({ transient, retryAfterMs }: Failure): boolean {
@@ -92,14 +116,12 @@ function mayPass({ transient, retryAfterMs }: Failure): boolean {
 }
 
 /** What the verifier found says nothing of where the bytes came from; this does. */
-function wrongContent(
-  { digest, size }: Descriptor,
-  { image, registry }: Origin,
-  cause: Failure,
-): Failure {
+function wrongContent({ content, origin }: Errand, cause: Failure): Failure {
+  if (content === undefined) return cause;
+  const { image, registry } = origin;
   return new Failure({
     code: cause.code,
-    message: `Cannot deliver ${image}: registry ${registry} gave other bytes for ${digest} twice, expected the ${size} bytes of that digest`,
+    message: `Cannot deliver ${image}: registry ${registry} gave other bytes for ${content.digest} twice, expected the ${content.size} bytes of that digest`,
     hint: `Look for a proxy or a broken cache in front of ${registry}; if there is none, have the image pushed again`,
     cause,
   });

@@ -14,25 +14,28 @@ const STORE_REFUSES: ReadonlySet<string> = new Set([
   "store-unusable",
 ]);
 
-/** How the images of a stage are carried out. */
+/** What carries the images of a stage out. */
 export interface Carriers {
   readonly transfers: Transfers;
-  /** How many images are on their way at once. */
-  readonly images: Limiter;
+  /** Limits how many manifests and names are asked for at once. */
+  readonly requests: Limiter;
 }
 
-/** Delivers the images of one stage; resolves when nothing of it runs any more. */
+/**
+ * Delivers the images of one stage; resolves when nothing of it runs any more. All of them have their
+ * turn at once, so that none that waits for its registry holds up another; what is limited is what
+ * they ask for, and that is served in their order.
+ */
 export async function deliverStage(
   name: StageName,
   works: readonly ImageWork[],
-  { transfers, images }: Carriers,
+  carriers: Carriers,
   context: DeliveryContext,
 ): Promise<StageSummary> {
   context.emit({ type: "stage-started", stage: name, images: works.length });
-  for (const work of works) work.isDue = true;
   const turns = works.map(async (work): Promise<ImageOutcome> => {
     try {
-      return await images.run(context.signal, () => takeTurn(name, work, transfers, context));
+      return await takeTurn(name, work, carriers, context);
     } catch (error) {
       if (context.signal.aborted) return "skipped";
       context.stop(error);
@@ -65,21 +68,29 @@ function summarize(name: StageName, outcomes: readonly ImageOutcome[]): StageSum
 async function takeTurn(
   stage: StageName,
   work: ImageWork,
-  transfers: Transfers,
+  carriers: Carriers,
   context: DeliveryContext,
 ): Promise<ImageOutcome> {
+  context.signal.throwIfAborted();
   const { clock, emit } = context;
   const { image, planned } = work;
-  const startedMs = clock.monotonic();
-  emit({ type: "image-started", stage, image, source: formatReference(planned.source) });
-  const end = await attempt(work, transfers, context);
+  const started: { ms?: number } = {};
+  work.begin = () => {
+    if (started.ms !== undefined) return;
+    started.ms = clock.monotonic();
+    emit({ type: "image-started", stage, image, source: formatReference(planned.source) });
+  };
+  const end = await attempt(work, carriers, context);
+  // An image whose blobs others brought, or that never got as far, begins and ends in one moment.
+  if (started.ms === undefined && context.signal.aborted) return "skipped";
+  work.begin();
   emit({
     type: "image-done",
     stage,
     image,
     ...end,
     bytesMoved: work.bytesMoved,
-    ms: clock.monotonic() - startedMs,
+    ms: clock.monotonic() - (started.ms ?? 0),
   });
   return end.outcome;
 }
@@ -90,11 +101,11 @@ interface ImageEnd extends ImageResult {
 
 async function attempt(
   work: ImageWork,
-  transfers: Transfers,
+  { requests, transfers }: Carriers,
   context: DeliveryContext,
 ): Promise<ImageEnd> {
   try {
-    return await deliverImage(work, transfers, context);
+    return await deliverImage(work, requests, transfers, context);
   } catch (error) {
     if (context.signal.aborted) return { outcome: "skipped", digest: null };
     if (!isFailure(error)) throw error;
@@ -103,7 +114,8 @@ async function attempt(
   }
 }
 
-function describe(
+/** A failure of one image, for the summary. */
+export function describe(
   { image, planned, registry }: ImageWork,
   { code, message, hint }: Failure,
 ): DeliveryFailure {

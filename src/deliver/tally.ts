@@ -3,10 +3,13 @@ import type { ByteTotals } from "./event.ts";
 
 /** Counts blobs across all images of a delivery, each digest once. */
 export interface Tally {
-  /** Takes a blob in, unless it was already: as here, or as one that must be moved. */
-  add(blob: Descriptor, isHere: boolean): void;
-  /** Whether the blob was counted as in the store before this delivery. */
-  wasHere(blob: Descriptor): boolean;
+  /** Takes a blob in, with what of it need not cross the link, unless it is counted already. */
+  add(blob: Descriptor, bytesHere: number): void;
+  has(blob: Descriptor): boolean;
+  /** What of the blob was counted as here. */
+  hereOf(blob: Descriptor): number;
+  /** Less of the blob is here than was counted, or more. */
+  recount(blob: Descriptor, bytesHere: number): void;
   /** Notes that the bytes of one more image are in the totals. */
   countImage(): void;
   totals(): ByteTotals & { readonly images: number };
@@ -14,18 +17,24 @@ export interface Tally {
 
 /** A tally of nothing yet. */
 export function createTally(): Tally {
-  const isHere = new Map<Digest, boolean>();
+  const here = new Map<Digest, number>();
   let bytesTotal = 0;
   let bytesHere = 0;
   let images = 0;
+  const hereOf = ({ digest }: Descriptor) => here.get(digest) ?? 0;
   return {
-    add(blob, here) {
-      if (isHere.has(blob.digest)) return;
-      isHere.set(blob.digest, here);
+    has: ({ digest }) => here.has(digest),
+    hereOf,
+    add(blob, bytes) {
+      if (here.has(blob.digest)) return;
+      here.set(blob.digest, bytes);
       bytesTotal += blob.size;
-      if (here) bytesHere += blob.size;
+      bytesHere += bytes;
     },
-    wasHere: (blob) => isHere.get(blob.digest) === true,
+    recount(blob, bytes) {
+      bytesHere += bytes - hereOf(blob);
+      here.set(blob.digest, bytes);
+    },
     countImage() {
       images += 1;
     },

@@ -1,23 +1,72 @@
-import { Limiter, SingleFlight } from "#base";
-import { copyContent, type Fetcher } from "#content";
+import { type Failure, SingleFlight } from "#base";
+import { bytesIn } from "#content";
 import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
+import { fill, type Lanes } from "./fill.ts";
+import { copyFromFolders } from "./folders.ts";
+import { createLaneController, type LaneController } from "./lanes.ts";
+import { createPlaces, type Places } from "./places.ts";
 import { type Origin, withRetries } from "./retry.ts";
+
+/** How blobs share the link. Sizes are bytes. */
+export interface LinkShares {
+  /** Blobs, or ranges of large ones, on the link at once, over all images. */
+  readonly places: number;
+  /** So many of the places are left to blobs of at most `smallBytesMax`. */
+  readonly placesForSmall: number;
+  readonly smallBytesMax: number;
+  /** A blob larger than this may be fetched in several ranges at once. */
+  readonly largeBytes: number;
+  /** No range of its own for less than this. */
+  readonly splitBytesMin: number;
+}
+
+const MIB = 1024 * 1024;
+
+/**
+ * Enough connections for a line with a long way and losses; how many of them one registry bears is
+ * found out where its answers are read. A registry's own limits are never near this.
+ */
+export const DEFAULT_SHARES: LinkShares = {
+  places: 16,
+  placesForSmall: 2,
+  smallBytesMax: MIB,
+  largeBytes: 32 * MIB,
+  splitBytesMin: 8 * MIB,
+};
 
 /** Brings blobs into the store: each once, a few at a time, with patience. */
 export interface Transfers {
   /**
-   * Resolves when the blob is in the store, with the bytes that came for this image: 0 when it was
-   * there, or when another image brought it at the same time.
+   * Resolves when the blob is in the store, with the bytes that came over the link for this image: 0
+   * when it was there, or in a folder, or when another image brought it at the same time.
    *
-   * @throws {Failure} when every attempt failed
+   * @throws {Failure} when patience ended
    */
   bring(blob: Descriptor, origin: Origin): Promise<number>;
 }
 
-/** @param blobsMax how many blobs are on the link at once, over all images */
-export function createTransfers(context: DeliveryContext, blobsMax: number): Transfers {
-  const limiter = new Limiter(blobsMax);
+/** What the transfers of one delivery know of each other. */
+interface Link {
+  readonly shares: LinkShares;
+  readonly places: Places;
+  bytesArrived: number;
+  controllerOf(registry: string): LaneController;
+}
+
+/** Transfers of a delivery that has moved nothing yet. */
+export function createTransfers(context: DeliveryContext, shares: LinkShares): Transfers {
+  const controllers = new Map<string, LaneController>();
+  const link: Link = {
+    shares,
+    places: createPlaces(shares.places, shares.placesForSmall),
+    bytesArrived: 0,
+    controllerOf(registry) {
+      const controller = controllers.get(registry) ?? createLaneController();
+      controllers.set(registry, controller);
+      return controller;
+    },
+  };
   const flights = new SingleFlight<number>();
 
   async function bringOnce(blob: Descriptor, origin: Origin): Promise<number> {
@@ -26,7 +75,7 @@ export function createTransfers(context: DeliveryContext, blobsMax: number): Tra
       try {
         const bytesMoved = await flights.run(blob.digest, () => {
           isOurs = true;
-          return transfer(blob, origin, limiter, context);
+          return transfer(blob, origin, link, context);
         });
         return isOurs ? bytesMoved : 0;
       } catch (error) {
@@ -41,44 +90,124 @@ export function createTransfers(context: DeliveryContext, blobsMax: number): Tra
     async bring(blob, origin) {
       const bytesMoved = await bringOnce(blob, origin);
       const { digest, size } = blob;
-      context.emit({ type: "blob-done", image: origin.image, digest, size, bytesMoved });
+      const bytesHere = context.tally.hereOf(blob);
+      const { image } = origin;
+      context.emit({ type: "blob-done", image, digest, size, bytesHere, bytesMoved });
       return bytesMoved;
     },
   };
 }
 
-/** One blob, until it is in the store. Each attempt begins at its first byte. */
+/** One blob, until it is in the store: out of a folder if one has it, else over the link. */
 async function transfer(
   blob: Descriptor,
   origin: Origin,
-  limiter: Limiter,
+  link: Link,
   context: DeliveryContext,
 ): Promise<number> {
   const { store, signal, emit } = context;
-  const { digest } = blob;
+  const { places, shares } = link;
   const { image } = origin;
-  let bytesArrived = 0;
-  const loseBytes = () => {
-    const bytesLost = bytesArrived;
-    bytesArrived = 0;
-    return bytesLost;
-  };
+  const { digest } = blob;
+  const account = createAccount(blob, image, context);
+  const size = blob.size > shares.smallBytesMax ? "large" : "small";
+  const lanes = lanesFor(blob, origin, link, context);
   const onBytes = (bytes: number) => {
-    bytesArrived += bytes;
-    emit({ type: "bytes", image, digest, bytes });
+    link.bytesArrived += bytes;
+    account.arrived(bytes);
   };
-  // The place on the link is given up between attempts: a wait is not a transfer.
-  const attempt = (source: Fetcher) =>
-    limiter.run(signal, () => copyContent(source, store, blob, { signal, onBytes }));
+  const onResume = ({ code, message }: Failure, offsetBytes: number) =>
+    emit({ type: "resume", image, digest, code, message, offsetBytes });
   try {
-    const { bytesMoved } = await withRetries(
-      attempt,
-      { content: blob, origin, loseBytes },
+    if (await places.run(size, signal, () => copyFromFolders(blob, image, context))) return 0;
+    await withRetries(
+      // The place on the link is given up between attempts: a wait is not a transfer.
+      (fetcher) =>
+        places.run(size, signal, async () => {
+          origin.begin?.();
+          if (await store.has(blob)) return;
+          await using ingest = await store.ingest(blob);
+          account.begin(blob.size - bytesIn(ingest.missing));
+          await fill({ blob, ingest, fetcher, signal, onBytes, onResume, lanes });
+          await ingest.commit();
+        }),
+      {
+        origin,
+        content: blob,
+        bytesKept: account.bytesKept,
+        isStartedBefore: account.isStartedBefore,
+      },
       context,
     );
-    return bytesMoved;
+    return account.bytesMoved();
   } catch (error) {
-    emit({ type: "blob-failed", image, digest, bytesLost: loseBytes() });
+    account.giveUp();
+    emit({ type: "blob-failed", image, digest });
     throw error;
   }
+}
+
+/** Whether and how a blob is fetched over several connections. */
+function lanesFor(
+  { size }: Descriptor,
+  { registry }: Origin,
+  link: Link,
+  { clock }: DeliveryContext,
+): Lanes {
+  const { places, shares } = link;
+  const controller = link.controllerOf(registry);
+  const isLarge = size > shares.largeBytes;
+  return {
+    splitBytesMin: shares.splitBytesMin,
+    wantsMore(count) {
+      if (!isLarge) return false;
+      const { bytesArrived } = link;
+      controller.observe({ nowMs: clock.monotonic(), bytesArrived, streams: places.taken });
+      return count < controller.lanes;
+    },
+    runSpare: (task) => places.runSpare(task),
+    refuse: () => controller.refuse(),
+  };
+}
+
+/** What was told of one blob so far, kept true. */
+interface Account {
+  /** An attempt begins, and finds so many bytes here. */
+  begin(bytesHere: number): void;
+  arrived(bytes: number): void;
+  /** No attempt is left: what arrived is in no blob. */
+  giveUp(): void;
+  bytesKept(): number;
+  bytesMoved(): number;
+  isStartedBefore(): boolean;
+}
+
+function createAccount(blob: Descriptor, image: string, { tally, emit }: DeliveryContext): Account {
+  const { digest } = blob;
+  let moved = 0;
+  let isStartedBefore = false;
+  const recount = (movedNow: number, hereNow: number) => {
+    const bytesMoved = movedNow - moved;
+    const bytesHere = hereNow - tally.hereOf(blob);
+    moved = movedNow;
+    tally.recount(blob, hereNow);
+    if (bytesMoved !== 0 || bytesHere !== 0) {
+      emit({ type: "recount", image, digest, bytesMoved, bytesHere });
+    }
+  };
+  return {
+    begin(kept) {
+      const stillMoved = Math.min(moved, kept);
+      recount(stillMoved, kept - stillMoved);
+      isStartedBefore = kept > stillMoved;
+    },
+    arrived(bytes) {
+      moved += bytes;
+      emit({ type: "bytes", image, digest, bytes });
+    },
+    giveUp: () => recount(0, tally.hereOf(blob)),
+    bytesKept: () => moved + tally.hereOf(blob),
+    bytesMoved: () => moved,
+    isStartedBefore: () => isStartedBefore,
+  };
 }

@@ -1,9 +1,11 @@
 import { type Findings, type Place, quoted, Secret } from "#base";
+import { type LinkSettings, UNLIMITED_LINK } from "#link";
 import { type Platform, parsePlatform } from "#oci";
 import { formatLocation, type Location, readReference } from "#reference";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
 import { type Node, parseDocuments } from "./document.ts";
 import { folderOf, type InputFiles, joinPath, readTextFile } from "./input-files.ts";
+import { readLink } from "./link.ts";
 import type { PlacedReference } from "./pack-content.ts";
 import {
   readBoolean,
@@ -47,6 +49,8 @@ export interface Site {
   readonly dockerConfig: boolean | string;
   /** Hosts beside the registry's own that may be sent its credentials to get a token. */
   readonly trustedTokenHosts: readonly string[];
+  /** What the uplink may be used for: caps, windows, quota. */
+  readonly link: LinkSettings;
 }
 
 /** What holds where the site file says nothing, or where there is none. */
@@ -64,6 +68,7 @@ export const DEFAULT_SITE: Site = {
   runtime: undefined,
   dockerConfig: false,
   trustedTokenHosts: [],
+  link: UNLIMITED_LINK,
 };
 
 const SITE_KEYS = [
@@ -102,7 +107,6 @@ export function readSite(
   reportUnknownKeys(site, SITE_KEYS, findings, "fault");
   readChoice(site.get("apiVersion"), ["drayage/v1"], findings);
   readChoice(site.get("kind"), ["Site"], findings);
-  reportLaterParts(site, findings);
   const folder = folderOf(file);
   const beside = (path: string) => joinPath(folder, path);
   return {
@@ -126,6 +130,7 @@ export function readSite(
     runtime: readRuntime(site.get("runtime"), findings),
     dockerConfig: readDockerConfig(site.get("dockerConfig"), beside, findings),
     trustedTokenHosts: readTexts(site.get("trustedTokenHosts"), findings),
+    link: readLink(site.get("link"), findings),
   };
 }
 
@@ -303,16 +308,4 @@ function readDockerConfig(
   if (node?.boolean !== undefined) return node.boolean;
   const path = readText(node, findings);
   return path === undefined ? false : beside(path);
-}
-
-/** Parts of the contract that this version reads past: better said than found out. */
-function reportLaterParts(site: Node, findings: Findings): void {
-  const link = readMap(site.get("link"), findings);
-  if (link === undefined || link.entries.length === 0) return;
-  findings.warn(
-    link.place,
-    "not-yet-supported",
-    "link: is read past: this version keeps no caps, windows or quota",
-    "Take it out, or wait for the version that does",
-  );
 }

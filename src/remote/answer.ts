@@ -121,7 +121,7 @@ async function wordsOf(answer: Answer, { stallMs, redact }: AnswerContext): Prom
 
 async function readText(answer: Answer, stallMs: number): Promise<string> {
   try {
-    const bytes = await readBounded(answer, ERROR_BYTES_MAX, stallMs);
+    const bytes = await readBounded(answer, ERROR_BYTES_MAX, { stallMs });
     return bytes === undefined ? "" : new TextDecoder().decode(bytes);
   } catch {
     // The status is the news; a body that breaks only takes the words away.

@@ -6,6 +6,10 @@
  * prove who asks (Basic, Bearer tokens, refresh tokens), when to try again and when to give up, and
  * what to tell a person then. It trusts no answer: what comes is verified by who stores it.
  *
+ * Bodies of blobs come over sockets of its own, as many at once from a host as it takes well, and from
+ * any byte on; requests for manifests never wait behind them. When a host asks to be left alone,
+ * everybody who would ask it waits, and is told so.
+ *
  * It never pushes, never follows the `urls` of a foreign layer, and reads no environment.
  *
  * @example
@@ -20,5 +24,11 @@
  */
 export { dnsAddresses } from "./address.ts";
 export type { ProxySettings } from "./proxy.ts";
-export { Remote, type RemoteNotice, type RemoteOptions } from "./remote.ts";
+export {
+  Remote,
+  type RemoteNotice,
+  type RemoteOptions,
+  type RemoteWait,
+  type Throttle,
+} from "./remote.ts";
 export { PATIENCE, type Patience } from "./retry.ts";

@@ -25,6 +25,11 @@ export class NetworkFailure extends Failure {
   get foundNobody(): boolean {
     return ["dns", "refused", "timeout", "unreachable", "proxy"].includes(this.trouble);
   }
+
+  /** Whether somebody was there, or had been: too much at once may have been too much. */
+  get isInterruption(): boolean {
+    return this.trouble === "interrupted" || this.trouble === "timeout";
+  }
 }
 
 /** The codes that Bun 1.4.5 gives for what ends before an answer, measured. */
@@ -45,6 +50,8 @@ const TROUBLE_BY_CODE: Readonly<Record<string, NetworkTrouble>> = {
   ERR_PROXY_TUNNEL: "proxy",
   UnsupportedProxyProtocol: "proxy",
   EPROTO: "no-tls",
+  ERR_SSL_WRONG_VERSION_NUMBER: "no-tls",
+  InvalidHTTPResponse: "protocol",
   InvalidContentLength: "protocol",
 };
 

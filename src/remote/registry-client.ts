@@ -3,6 +3,8 @@ import type { Access, CredentialHelpers } from "#credential";
 import { hostOf, isLoopbackHost } from "./address.ts";
 import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
 import { type Authorization, Authorizer, type Purpose, type TokenExchange } from "./authorizer.ts";
+import type { HostLimits } from "./host-limits.ts";
+import type { Lane, Place } from "./lane.ts";
 import type { Locality } from "./locality.ts";
 import { NetworkFailure } from "./network-failure.ts";
 import { type CallPatience, Reachability } from "./reachability.ts";
@@ -28,6 +30,9 @@ export interface ClientPorts {
   readonly helpers: CredentialHelpers;
   readonly trustedTokenHosts: readonly string[];
   readonly warnings: WarningLog;
+  readonly limits: HostLimits;
+  /** The bodies that come from this registry, whoever asks for them. */
+  readonly lane: Lane;
   /** Aborted when the process needs no registry any more. */
   readonly lifetime: AbortSignal;
 }
@@ -39,6 +44,8 @@ export interface RegistryRequest extends Purpose {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly patience: CallPatience;
+  /** See {@link Exchange.isForBody}. */
+  readonly isForBody: boolean;
 }
 
 /**
@@ -78,6 +85,11 @@ export class RegistryClient {
     return this.#reachability.downBecause("full") !== undefined;
   }
 
+  /** Waits until one more body may come from this registry; the place must be left. */
+  enter(sizeBytes: number, signal: AbortSignal): Promise<Place> {
+    return this.#ports.lane.enter(sizeBytes, signal);
+  }
+
   /** What explains an answer of this registry. */
   context(): AnswerContext {
     return {
@@ -114,8 +126,9 @@ export class RegistryClient {
       await discard(answer);
       answer = await this.#authorised(request);
     }
-    if (isTransient(answer)) throw await answerFailure(answer, this.context());
-    return answer;
+    if (!isTransient(answer)) return answer;
+    this.#ports.lane.troubled();
+    throw await answerFailure(answer, this.context());
   }
 
   /** A 401 of the registry is answered here; one from elsewhere is returned. */
@@ -201,7 +214,7 @@ export class RegistryClient {
   }
 
   #send(
-    { method, headers, subject, signal }: RegistryRequest,
+    { method, headers, subject, signal, patience, isForBody }: RegistryRequest,
     url: URL,
     authorization: Pick<Authorization, "header"> | undefined,
   ): Promise<Answer> {
@@ -212,16 +225,29 @@ export class RegistryClient {
         authorization === undefined ? headers : { ...headers, Authorization: authorization.header },
       subject,
       signal,
+      patience,
+      isForBody,
     });
   }
 
   #sendForToken(request: TokenExchange): Promise<Answer> {
-    return this.#exchange({ ...request, signal: this.#ports.lifetime });
+    return this.#exchange({ ...request, signal: this.#ports.lifetime, patience: "full" });
   }
 
-  async #exchange(request: Omit<Exchange, "trust">): Promise<Answer> {
+  async #exchange(
+    request: Omit<Exchange, "trust"> & { readonly patience: CallPatience },
+  ): Promise<Answer> {
+    const { limits, lane, transport } = this.#ports;
     this.#trust ??= trustFor(this.#host, this.#access);
-    return exchange({ ...request, trust: this.#trust }, this.#ports.transport);
+    await limits.wait(request.url.host, request);
+    try {
+      const answer = await exchange({ ...request, trust: this.#trust }, transport);
+      limits.note(answer);
+      return answer;
+    } catch (error) {
+      if (error instanceof NetworkFailure && error.isInterruption) lane.troubled();
+      throw error;
+    }
   }
 }
 

@@ -3,6 +3,10 @@ import type { Clock } from "#base";
 import type { Source } from "#content";
 import type { Access, Credential, CredentialHelpers } from "#credential";
 import { canonicalDomain, type Reference } from "#reference";
+import type { Throttle } from "./body.ts";
+import { Connections } from "./connection.ts";
+import { HostLimits, type RemoteWait } from "./host-limits.ts";
+import { Lane } from "./lane.ts";
 import { Locality } from "./locality.ts";
 import type { ProxySettings } from "./proxy.ts";
 import { RegistryClient } from "./registry-client.ts";
@@ -10,6 +14,8 @@ import { Repository } from "./repository.ts";
 import { PATIENCE, type Patience } from "./retry.ts";
 import { type RemoteNotice, WarningLog } from "./warning-log.ts";
 
+export type { Throttle } from "./body.ts";
+export type { RemoteWait } from "./host-limits.ts";
 export type { RemoteNotice } from "./warning-log.ts";
 
 /** What a {@link Remote} needs of the world around it. */
@@ -25,8 +31,12 @@ export interface RemoteOptions {
   readonly helpers: CredentialHelpers;
   /** The addresses of a host name; `dnsAddresses` asks the system. */
   readonly lookupAddresses: (host: string) => Promise<readonly string[]>;
-  /** Told of each thing once: a fall-back to plain http, a registry's own warnings. */
+  /** Told of each thing once: a fall-back to plain http, a registry's own warnings, a quota that ends. */
   readonly onNotice?: (notice: RemoteNotice) => void;
+  /** Told when a host wants to be left alone for a while, and requests to it wait. */
+  readonly onWait?: (wait: RemoteWait) => void;
+  /** Asked for every byte of manifests and blobs. Time that it takes is no stall. */
+  readonly throttle?: Throttle;
   readonly patience?: Patience;
 }
 
@@ -34,13 +44,21 @@ export interface RemoteOptions {
 export class Remote {
   readonly #options: RemoteOptions;
   readonly #clients = new Map<string, RegistryClient>();
+  readonly #lanes = new Map<string, Lane>();
+  readonly #connections = new Connections();
   readonly #lifetime = new AbortController();
   readonly #warnings: WarningLog;
+  readonly #limits: HostLimits;
   readonly #locality: Locality;
 
   constructor(options: RemoteOptions) {
     this.#options = options;
     this.#warnings = new WarningLog(options.onNotice ?? (() => undefined));
+    this.#limits = new HostLimits({
+      clock: options.clock,
+      warnings: this.#warnings,
+      onWait: options.onWait ?? (() => undefined),
+    });
     this.#locality = new Locality(options);
   }
 
@@ -52,7 +70,11 @@ export class Remote {
    */
   repository(reference: Reference, access: Access): Source {
     const client = this.#client(reference, access);
-    return new Repository(reference, client, this.#patience.stallMs);
+    const { throttle } = this.#options;
+    return new Repository(reference, client, {
+      stallMs: this.#patience.stallMs,
+      ...(throttle === undefined ? {} : { throttle }),
+    });
   }
 
   /**
@@ -63,8 +85,9 @@ export class Remote {
     return this.#client(reference, access).isUnreachable;
   }
 
-  /** Ends what goes on behind the callers' backs: requests for tokens that several wait for. */
+  /** Ends what goes on behind the callers' backs: requests for tokens, connections at rest. */
   close(): void {
+    this.#connections.close();
     this.#lifetime.abort(new Error("The client was closed"));
   }
 
@@ -84,13 +107,26 @@ export class Remote {
       helpers,
       trustedTokenHosts,
       patience: this.#patience,
-      transport: { userAgent, proxy, headerTimeoutMs: this.#patience.headerTimeoutMs },
+      transport: {
+        userAgent,
+        proxy,
+        headerTimeoutMs: this.#patience.headerTimeoutMs,
+        connections: this.#connections,
+      },
       locality: this.#locality,
       warnings: this.#warnings,
+      limits: this.#limits,
+      lane: this.#lane(host),
       lifetime: this.#lifetime.signal,
     });
     this.#clients.set(key, client);
     return client;
+  }
+
+  #lane(host: string): Lane {
+    const lane = this.#lanes.get(host) ?? new Lane(this.#options.clock);
+    this.#lanes.set(host, lane);
+    return lane;
   }
 }
 

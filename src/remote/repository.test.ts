@@ -233,7 +233,7 @@ describe("fetching", () => {
     const failure = await failureOf(
       fetchText(sourceAt(registry.address, ANONYMOUS, remoteWith({ patience }))),
     );
-    expect(failure.message).toContain("sent no byte for 0.02 s");
+    expect(failure.message).toContain("sent next to nothing for 0.02 s");
     expect(failure.transient).toBe(true);
   });
 

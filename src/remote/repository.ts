@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { Failure, printable, quoted } from "#base";
-import type { CallOptions, ResolveOptions, Source } from "#content";
+import { assert, Failure, printable, quoted } from "#base";
+import type { ByteRange, FetchOptions, ResolveOptions, Source } from "#content";
 import {
   bareMediaType,
   type Descriptor,
@@ -20,7 +20,9 @@ import {
 } from "#oci";
 import { type Reference, repositoryName } from "#reference";
 import { answerFailure, isWebPage, WEB_PAGE_HINT } from "./answer.ts";
-import { readBounded, watchedBody } from "./body.ts";
+import { type BodyReading, readBounded, watchedBody } from "./body.ts";
+import type { Place } from "./lane.ts";
+import { rangeHeaders, rangeHolding, strongEtag } from "./range.ts";
 import type { CallPatience } from "./reachability.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { pullScope } from "./scope.ts";
@@ -46,13 +48,15 @@ export class Repository implements Source {
   readonly #name: string;
   readonly #path: string;
   readonly #client: RegistryClient;
-  readonly #stallMs: number;
+  readonly #reading: BodyReading;
+  /** Strong validators of what was opened, to be sent along when more of it is asked for. */
+  readonly #etags = new Map<Digest, string>();
 
-  constructor(reference: Reference, client: RegistryClient, stallMs: number) {
+  constructor(reference: Reference, client: RegistryClient, reading: BodyReading) {
     this.#name = repositoryName(reference);
     this.#path = reference.path;
     this.#client = client;
-    this.#stallMs = stallMs;
+    this.#reading = reading;
   }
 
   /**
@@ -81,27 +85,91 @@ export class Repository implements Source {
 
   /**
    * Opens content by its descriptor. Manifests are asked for as such and, when they are not there,
-   * among the blobs (C-65).
+   * among the blobs (C-65). A blob waits for a place on the registry's lane; a manifest does not.
+   *
+   * A range is asked for at the registry itself, never where an earlier answer came from (C-44). Who
+   * cannot serve it exactly is asked for the whole, when the range goes up to its end (C-84).
    *
    * The stream errors when the other side ends early, stalls or sends too much; a whole stream still
    * is the other side's word.
    *
-   * @throws {Failure} `content-missing`; `registry-protocol` when the answer contradicts the
-   *   descriptor before a byte was read (C-82)
+   * @throws {Failure} `content-missing`; `range-ignored`; `registry-protocol` when the answer
+   *   contradicts the descriptor before a byte was read (C-82)
    */
   async fetch(
     descriptor: Descriptor,
-    { signal }: CallOptions,
+    { signal, range }: FetchOptions,
   ): Promise<ReadableStream<Uint8Array>> {
     const { digest, mediaType, size } = descriptor;
+    const part = range ?? { start: 0, end: size };
+    assert(
+      0 <= part.start && part.start <= part.end && part.end <= size,
+      "a range lies in its content",
+    );
     const wanted = this.#want(digest, signal, "full");
-    // Some registries know no empty blob (C-85); it is the one blob that needs no registry.
-    if (size === 0) return new ReadableStream({ start: (controller) => controller.close() });
-    const isManifest = isManifestType(mediaType) || isIndexType(mediaType);
-    if (isManifest && size > MANIFEST_BYTES_MAX) throw tooLarge(wanted.subject, size);
-    const answer = isManifest ? await this.#openManifest(wanted) : await this.#openBlob(wanted);
+    // Some registries know no empty blob, and none an empty range (C-85); neither needs a registry.
+    if (part.start === part.end) return new ReadableStream({ start: (empty) => empty.close() });
+    if (!isManifestType(mediaType) && !isIndexType(mediaType)) {
+      const place = await this.#client.enter(part.end - part.start, signal);
+      try {
+        return await this.#fetchBlob(wanted, size, part, place);
+      } catch (error) {
+        place.leave("done");
+        throw error;
+      }
+    }
+    if (size > MANIFEST_BYTES_MAX) throw tooLarge(wanted.subject, size);
+    const answer = await this.#openManifest(wanted);
     await this.#checkBody(answer, size);
-    return watchedBody(answer, { stallMs: this.#stallMs, sizeBytes: size });
+    return watchedBody(answer, { ...this.#reading, sizeBytes: size, part });
+  }
+
+  async #fetchBlob(
+    wanted: Wanted,
+    size: number,
+    part: ByteRange,
+    place: Place,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const isWhole = part.end - part.start === size;
+    const answer = isWhole ? undefined : await this.#openRange(wanted, size, part);
+    if (answer !== undefined && rangeHolding(answer, part, size) === "part") {
+      const sizeBytes = part.end - part.start;
+      await this.#checkBody(answer, sizeBytes, [200, 206]);
+      this.#noteEtag(answer, wanted);
+      return watchedBody(answer, { ...this.#reading, sizeBytes, place });
+    }
+    const whole = answer ?? (await this.#openBlob(wanted));
+    await this.#checkBody(whole, size);
+    this.#noteEtag(whole, wanted);
+    return watchedBody(whole, { ...this.#reading, sizeBytes: size, part, place });
+  }
+
+  /**
+   * An answer that holds the range; or, of one up to the end, an answer that holds the whole, or
+   * undefined when none was usable and the whole must be asked for.
+   */
+  async #openRange(wanted: Wanted, size: number, range: ByteRange): Promise<Answer | undefined> {
+    const etag = wanted.digest && this.#etags.get(wanted.digest);
+    const answer = await this.#openBlob(wanted, rangeHeaders(range, size, etag));
+    const holding = rangeHolding(answer, range, size);
+    if (holding === "part") return answer;
+    if (holding === undefined) throw await answerFailure(answer, this.#client.context());
+    if (holding === "whole" && etag !== undefined) {
+      // Behind one name stand several servers, each with its own validators. The digest judges in the
+      // end, so that is no reason to read everything anew.
+      await discard(answer);
+      if (wanted.digest !== undefined) this.#etags.delete(wanted.digest);
+      return this.#openRange(wanted, size, range);
+    }
+    if (range.end === size && holding === "whole") return answer;
+    await discard(answer);
+    if (range.end === size) return undefined;
+    throw rangeIgnored(answer, range);
+  }
+
+  #noteEtag({ headers }: Answer, { digest }: Wanted): void {
+    const etag = strongEtag(headers);
+    if (digest !== undefined && etag !== undefined) this.#etags.set(digest, etag);
   }
 
   async #openManifest(wanted: Wanted): Promise<Answer> {
@@ -114,8 +182,8 @@ export class Repository implements Source {
     throw words;
   }
 
-  #openBlob(wanted: Wanted): Promise<Answer> {
-    return this.#request("GET", wanted, "blobs");
+  #openBlob(wanted: Wanted, range: Readonly<Record<string, string>> = {}): Promise<Answer> {
+    return this.#request("GET", wanted, "blobs", range);
   }
 
   #want(tagOrDigest: string, signal: AbortSignal, patience: CallPatience): Wanted {
@@ -130,15 +198,21 @@ export class Repository implements Source {
     };
   }
 
-  #request(method: "GET" | "HEAD", wanted: Wanted, kind: "manifests" | "blobs"): Promise<Answer> {
+  #request(
+    method: "GET" | "HEAD",
+    wanted: Wanted,
+    kind: "manifests" | "blobs",
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     return this.#client.request({
       method,
       path: `/v2/${this.#path}/${kind}/${wanted.reference}`,
-      headers: { Accept: kind === "manifests" ? ACCEPT_MANIFESTS : "*/*" },
+      headers: { Accept: kind === "manifests" ? ACCEPT_MANIFESTS : "*/*", ...headers },
       scope: pullScope(this.#path),
       subject: wanted.subject,
       signal: wanted.signal,
       patience: wanted.patience,
+      isForBody: method === "GET" && kind === "blobs",
     });
   }
 
@@ -176,7 +250,7 @@ export class Repository implements Source {
     const answer = await this.#request("GET", wanted, kind);
     if (answer.status !== 200) throw await answerFailure(answer, this.#client.context());
     await this.#checkBody(answer, undefined);
-    const bytes = await readBounded(answer, MANIFEST_BYTES_MAX, this.#stallMs);
+    const bytes = await readBounded(answer, MANIFEST_BYTES_MAX, this.#reading);
     if (bytes === undefined) throw tooLarge(wanted.subject, undefined);
     const claimed = this.#headerDigest(answer, wanted);
     const algorithm = claimed === undefined ? "sha256" : digestAlgorithm(claimed);
@@ -194,8 +268,13 @@ export class Repository implements Source {
   }
 
   /** Refuses an answer that cannot be the content, before its body is read. */
-  async #checkBody(answer: Answer, size: number | undefined): Promise<void> {
-    if (answer.status !== 200) throw await answerFailure(answer, this.#client.context());
+  async #checkBody(
+    answer: Answer,
+    size: number | undefined,
+    statuses: readonly number[] = [200],
+  ): Promise<void> {
+    if (!statuses.includes(answer.status))
+      throw await answerFailure(answer, this.#client.context());
     const failure = contradiction(answer, size);
     if (failure === undefined) return;
     await discard(answer);
@@ -247,6 +326,14 @@ function unexpected({ asked }: Answer, found: string, expected: string, hint?: s
     hint:
       hint ??
       "Check the registry, and any proxy or mirror in between that may change what it answers",
+  });
+}
+
+function rangeIgnored({ asked, status }: Answer, { start, end }: ByteRange): Failure {
+  return new Failure({
+    code: "range-ignored",
+    message: `Cannot fetch ${asked.subject}: ${asked.host} answered ${status} without the bytes from ${start} to ${end}, expected exactly those`,
+    hint: "Nothing to do: who asks for parts falls back to the whole",
   });
 }
 

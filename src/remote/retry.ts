@@ -6,7 +6,10 @@ export interface Patience extends Backoff {
   readonly attempts: number;
   /** From the request to the headers of the answer, connecting included, in milliseconds. */
   readonly headerTimeoutMs: number;
-  /** Without a single byte of a body, in milliseconds. There is no limit to the whole (C-54). */
+  /**
+   * The window of waiting in which next to no bytes of a body are a stall, in milliseconds. There is
+   * no limit to the whole (C-54).
+   */
   readonly stallMs: number;
 }
 
@@ -16,14 +19,14 @@ export const PATIENCE: Patience = {
   firstMs: 500,
   maxMs: 20_000,
   headerTimeoutMs: 30_000,
-  stallMs: 60_000,
+  stallMs: 30_000,
 };
 
 /**
  * The longest wait that a server may impose on a request. Docker Hub's windows last hours: that is for
  * who schedules the work, who learns it from the failure's `retryAfterMs` (C-52).
  */
-const RETRY_AFTER_WAITED_MS_MAX = 60_000;
+export const RETRY_AFTER_WAITED_MS_MAX = 60_000;
 
 /** A server's word on when to come back is cut to this. */
 const RETRY_AFTER_MS_MAX = 24 * 60 * 60 * 1000;

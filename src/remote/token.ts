@@ -121,7 +121,7 @@ const TOKEN_TEXT = /^[\x21-\x7e]{1,65536}$/;
 
 async function readToken(answer: Answer, { clock, context }: TokenPorts): Promise<Token> {
   const receivedAtMs = clock.monotonic();
-  const bytes = await readBounded(answer, TOKEN_REPLY_BYTES_MAX, context.stallMs);
+  const bytes = await readBounded(answer, TOKEN_REPLY_BYTES_MAX, context);
   const reply = bytes === undefined ? undefined : parseObject(bytes);
   const text = reply?.["access_token"] ?? reply?.["token"];
   if (reply === undefined || typeof text !== "string" || !TOKEN_TEXT.test(text)) {

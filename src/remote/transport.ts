@@ -1,4 +1,5 @@
 import { Failure } from "#base";
+import type { Connections } from "./connection.ts";
 import { type Asked, headersTimedOut, networkFailure } from "./network-failure.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 import type { Trust } from "./trust.ts";
@@ -10,6 +11,8 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly trust: Trust;
+  /** Whether the body may be large and breaking off, and every byte of it that came is wanted. */
+  readonly isForBody?: boolean;
   /** What a person wanted, for messages. */
   readonly subject: string;
   readonly signal: AbortSignal;
@@ -31,6 +34,7 @@ export interface TransportOptions {
   readonly userAgent: string;
   readonly proxy: ProxySettings;
   readonly headerTimeoutMs: number;
+  readonly connections: Connections;
 }
 
 /** All headers of one answer together; Bun 1.4.5 itself takes any size. */
@@ -57,16 +61,23 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), options.headerTimeoutMs);
   try {
-    const response = await fetch(url, {
-      method,
+    const sent = {
       headers: { ...headers, "Accept-Encoding": "identity", "User-Agent": options.userAgent },
-      redirect: "manual",
-      decompress: false,
       signal: AbortSignal.any([signal, deadline.signal]),
-      ...(body === undefined ? {} : { body }),
-      ...(url.protocol === "https:" ? { tls: trust } : {}),
-      ...(proxy === undefined ? {} : { proxy: proxy.href }),
-    });
+    };
+    // Through a proxy, the runtime knows the way better than we do, though it may lose bytes.
+    const response =
+      request.isForBody === true && proxy === undefined
+        ? await options.connections.get({ ...sent, url, trust })
+        : await fetch(url, {
+            ...sent,
+            method,
+            redirect: "manual",
+            decompress: false,
+            ...(body === undefined ? {} : { body }),
+            ...(url.protocol === "https:" ? { tls: trust } : {}),
+            ...(proxy === undefined ? {} : { proxy: proxy.href }),
+          });
     const answer = { status: response.status, headers: response.headers, body: response.body };
     checkHeaders(response.headers, asked);
     return { ...answer, url, asked, signal };

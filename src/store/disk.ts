@@ -1,4 +1,14 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+} from "node:fs/promises";
 import { systemErrorCode } from "#base";
 
 /** A file that is open. Offsets and sizes are bytes. */
@@ -23,10 +33,12 @@ export interface Disk {
   list(path: string): Promise<readonly string[]>;
   /** Size of a regular file; undefined when there is none of that name. */
   sizeOf(path: string): Promise<number | undefined>;
-  /** Opens a file for writing that must not exist yet. */
+  /** Makes a file, which must not exist yet, and opens it for reading and writing. */
   create(path: string): Promise<DiskFile>;
   /** Opens a file for reading; undefined when there is none of that name. */
   open(path: string): Promise<DiskFile | undefined>;
+  /** Opens a file for reading and writing; undefined when there is none of that name. */
+  edit(path: string): Promise<DiskFile | undefined>;
   /** Moves a file within the file system, over one that may be there, at once or not at all. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file or a folder with all in it; no error when there is none. */
@@ -35,6 +47,11 @@ export interface Disk {
   syncFolder(path: string): Promise<void>;
   /** Bytes that this process may still write to the file system. */
   freeBytes(path: string): Promise<number>;
+  /**
+   * Differs from one start of the machine to the next: what was written and not synced is there only
+   * as long as it stays. Undefined where the system has none.
+   */
+  bootId(): Promise<string | undefined>;
 }
 
 /** The machine's disk. Files are written at explicit offsets: Bun's FileSink hides ENOSPC (measured). */
@@ -47,11 +64,9 @@ export const systemDisk: Disk = {
     const stats = await unlessMissing(stat(path));
     return stats?.isFile() ? stats.size : undefined;
   },
-  create: async (path) => diskFile(await open(path, "wx", 0o644)),
-  async open(path) {
-    const handle = await unlessMissing(open(path, "r"));
-    return handle === undefined ? undefined : diskFile(handle);
-  },
+  create: async (path) => diskFile(await open(path, "wx+", 0o644)),
+  open: (path) => openFile(path, "r"),
+  edit: (path) => openFile(path, "r+"),
   rename,
   async remove(path) {
     await rm(path, { force: true, recursive: true });
@@ -68,7 +83,16 @@ export const systemDisk: Disk = {
     const { bavail, bsize } = await statfs(path);
     return bavail * bsize;
   },
+  async bootId() {
+    const id = await readFile("/proc/sys/kernel/random/boot_id", "latin1").catch(() => "");
+    return id.trim() || undefined;
+  },
 };
+
+async function openFile(path: string, flags: "r" | "r+"): Promise<DiskFile | undefined> {
+  const handle = await unlessMissing(open(path, flags));
+  return handle === undefined ? undefined : diskFile(handle);
+}
 
 function diskFile(handle: FileHandle): DiskFile {
   return {

@@ -45,16 +45,25 @@ const UNUSABLE: ReadonlySet<string> = new Set([
 ]);
 
 /** The disk has no room: other writes will fail as well until somebody makes some. */
-export function storeFull(attempt: Attempt, room: Room, cause?: unknown): Failure {
-  const state =
-    room.freeBytes === undefined ? "is full" : `has ${formatBytes(room.freeBytes)} free`;
-  const needed = room.neededBytes === undefined ? "more room" : formatBytes(room.neededBytes);
+export function storeFull(
+  attempt: Attempt,
+  { freeBytes, neededBytes }: Room,
+  cause?: unknown,
+): Failure {
+  const state = freeBytes === undefined ? "is full" : `has ${formatBytes(freeBytes)} free`;
+  const needed = neededBytes === undefined ? "more room" : formatNeeded(neededBytes, freeBytes);
   return new Failure({
     code: "store-full",
     message: `Cannot ${attempt.verb} ${attempt.object}: the disk of ${quoted(attempt.dataDir)} ${state}, expected ${needed}`,
     hint: `Make room on the disk (\`df -h ${attempt.dataDir}\` shows it), then run \`dray deliver\` again`,
     cause,
   });
+}
+
+function formatNeeded(neededBytes: number, freeBytes: number | undefined): string {
+  const lackingBytes = neededBytes - (freeBytes ?? neededBytes);
+  const more = lackingBytes > 0 ? ` (${formatBytes(lackingBytes)} more)` : "";
+  return `${formatBytes(neededBytes)}${more}`;
 }
 
 /** The folder cannot be a store as it is: a person has to change something. */

@@ -38,6 +38,16 @@ export function blobPath(layout: Layout, digest: Digest): string {
   return join(blobFolder(layout, digest), digestHex(digest));
 }
 
+/** The file of a digest's content while not all of it is here. */
+export function partialPath({ ingest }: Layout, digest: Digest): string {
+  return join(ingest, `${digestAlgorithm(digest)}-${digestHex(digest)}`);
+}
+
+/** Whether this is the last part of a {@link partialPath}. */
+export function isPartialName(name: string): boolean {
+  return /^(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/.test(name);
+}
+
 /** What marks a folder as an OCI image layout (OCI image spec, "oci-layout file"). */
 export const LAYOUT_MARKER = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
 

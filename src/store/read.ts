@@ -1,17 +1,19 @@
 import { Failure } from "#base";
+import type { ByteRange } from "#content";
 import type { Descriptor } from "#oci";
 import type { DiskFile } from "./disk.ts";
 
 /** Half a MiB a read keeps a core at copying and not at system calls, and is small beside the memory budget. */
 const CHUNK_BYTES = 512 * 1024;
 
-/** Streams a file of the store, closing it at the end, when the reader cancels and when the signal says so. */
+/** Streams a range of a file of the store, closing it at the end, when the reader cancels and when the signal says so. */
 export function streamFile(
   file: DiskFile,
   descriptor: Descriptor,
+  { start, end }: ByteRange,
   signal: AbortSignal,
 ): ReadableStream<Uint8Array> {
-  let offset = 0;
+  let offset = start;
   let reading: Promise<unknown> = Promise.resolve();
   let onAbort = () => {};
   // A descriptor that is closed during a read could be another file's by the time the read happens.
@@ -30,7 +32,7 @@ export function streamFile(
         signal.addEventListener("abort", onAbort, { once: true });
       },
       async pull(controller) {
-        const buffer = new Uint8Array(Math.min(CHUNK_BYTES, descriptor.size - offset));
+        const buffer = new Uint8Array(Math.min(CHUNK_BYTES, end - offset));
         const read = buffer.byteLength === 0 ? Promise.resolve(0) : file.read(buffer, offset);
         reading = read;
         const count = await read.catch(async (error: unknown) => {
@@ -40,7 +42,7 @@ export function streamFile(
         if (signal.aborted) return;
         offset += count;
         if (count > 0) controller.enqueue(buffer.subarray(0, count));
-        if (count > 0 && offset < descriptor.size) return;
+        if (count > 0 && offset < end) return;
         await close();
         controller.close();
       },

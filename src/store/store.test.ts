@@ -149,11 +149,7 @@ test("an index that could not be written is written by the next flush", async ()
 /** A disk that tells in which order what was done to it, the paths relative to the folder. */
 function recordingDisk(dataDir: string): { disk: Disk; steps: string[] } {
   const steps: string[] = [];
-  const short = (path: string) =>
-    path
-      .slice(dataDir.length + 1)
-      .replace(/[0-9a-f]{64}/, "HEX")
-      .replace(/\.\d+$/, "");
+  const short = (path: string) => path.slice(dataDir.length + 1).replace(/[0-9a-f]{64}/, "HEX");
   const disk: Disk = {
     ...systemDisk,
     async create(path) {
@@ -166,6 +162,7 @@ function recordingDisk(dataDir: string): { disk: Disk; steps: string[] } {
         close: () => file.close().finally(() => note("close")),
       };
     },
+    remove: (path) => systemDisk.remove(path).finally(() => steps.push(`remove ${short(path)}`)),
     rename: (from, to) =>
       systemDisk.rename(from, to).finally(() => steps.push(`rename ${short(from)} ${short(to)}`)),
     syncFolder: (path) =>
@@ -180,14 +177,29 @@ test("a commit makes content durable before it is visible, and the name of its f
   await using store = await openStore(folder.path, { clock, disk });
   steps.length = 0;
   await putSome(store, "a", 2_000_000);
-  expect(steps).toEqual([
-    "write ingest/sha256-HEX",
-    "write ingest/sha256-HEX",
-    "sync ingest/sha256-HEX",
-    "close ingest/sha256-HEX",
-    "rename ingest/sha256-HEX blobs/sha256/HEX",
+  const partial = "ingest/sha256-HEX";
+  const last = steps.lastIndexOf(`write ${partial}`);
+  expect(steps.slice(last).filter((step) => step !== `write ${partial}.log`)).toEqual([
+    `write ${partial}`,
+    `sync ${partial}`,
+    `close ${partial}`,
+    `rename ${partial} blobs/sha256/HEX`,
     "sync blobs/sha256/",
+    `close ${partial}.log`,
+    `remove ${partial}.log`,
   ]);
+});
+
+test("commits at the same time share the fsync of their folder", async () => {
+  await using folder = await newFolder();
+  const { disk, steps } = recordingDisk(folder.path);
+  await using store = await openStore(folder.path, { clock, disk });
+  steps.length = 0;
+  await Promise.all(["a", "b", "c", "d", "e", "f"].map((seed) => putSome(store, seed)));
+  const rename = steps.findLastIndex((step) => step.startsWith("rename "));
+  const syncs = steps.filter((step) => step === "sync blobs/sha256/").length;
+  expect(syncs).toBeLessThan(6);
+  expect(steps.slice(rename)).toContain("sync blobs/sha256/");
 });
 
 test("the index is replaced whole, once for many names, and not at all for none", async () => {
@@ -199,6 +211,7 @@ test("the index is replaced whole, once for many names, and not at all for none"
   await Promise.all([store.flush(), store.flush()]);
   await store.flush();
   expect(steps).toEqual([
+    "remove ingest/index.json",
     "write ingest/index.json",
     "sync ingest/index.json",
     "close ingest/index.json",

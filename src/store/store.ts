@@ -1,28 +1,35 @@
+import { randomUUID } from "node:crypto";
 import { join, resolve } from "node:path";
 import { type Clock, Failure, quoted } from "#base";
 import {
-  type CallOptions,
+  bytesIn,
   contentMissing,
+  createVerifier,
+  type FetchOptions,
   type Ingest,
   type NamedContent,
   type Store,
 } from "#content";
-import type { Descriptor } from "#oci";
+import type { Descriptor, Digest } from "#oci";
 import { type Disk, readText, replaceFile, systemDisk } from "./disk.ts";
-import { type Room, storeFailure, storeFull } from "./failure.ts";
-import { DiskIngest } from "./ingest.ts";
+import { storeFailure, storeFull } from "./failure.ts";
+import { DiskIngest, type HashedPrefix } from "./ingest.ts";
 import {
   blobFolder,
   blobPath,
   formatIndex,
+  isPartialName,
   LAYOUT_MARKER,
   type Layout,
   layoutOf,
+  partialPath,
   refuseAlien,
 } from "./layout.ts";
 import { type Lock, takeLock } from "./lock.ts";
 import { NameTable } from "./names.ts";
+import { logPath, PartialFile, readPartial } from "./partial-file.ts";
 import { streamFile } from "./read.ts";
+import { sharedRun } from "./shared-run.ts";
 
 /** How to open a store. */
 export interface StoreOptions {
@@ -31,6 +38,13 @@ export interface StoreOptions {
   readonly readOnly?: boolean;
   /** The machine's disk, unless a test stands in its way. */
   readonly disk?: Disk;
+}
+
+/** Where a store is, and what it lives by. */
+interface StorePlace {
+  readonly layout: Layout;
+  readonly disk: Disk;
+  readonly clock: Clock;
 }
 
 /**
@@ -44,15 +58,24 @@ export class DiskStore implements Store, AsyncDisposable {
   readonly #layout: Layout;
   readonly #disk: Disk;
   readonly #names: NameTable;
+  readonly #clock: Clock;
   readonly #lock: Lock | undefined;
+  /** Content of which an ingest has the partial file. */
+  readonly #taken = new Set<Digest>();
+  /** What was hashed of partial files that no ingest has now. */
+  readonly #prefixes = new Map<Digest, HashedPrefix>();
+  /** One for each folder of blobs: an fsync makes all names last that are in it, whoever waits. */
+  readonly #folderSyncs = new Map<string, () => Promise<void>>();
+  #bootIdRead: Promise<string> | undefined;
   #ingests = 0;
   #indexIsStale = false;
   #flushing: Promise<void> = Promise.resolve();
 
   /** Use {@link openStore}. */
-  constructor(layout: Layout, disk: Disk, names: NameTable, lock: Lock | undefined) {
+  constructor({ layout, disk, clock }: StorePlace, names: NameTable, lock: Lock | undefined) {
     this.#layout = layout;
     this.#disk = disk;
+    this.#clock = clock;
     this.#names = names;
     this.#lock = lock;
   }
@@ -64,9 +87,24 @@ export class DiskStore implements Store, AsyncDisposable {
     });
   }
 
+  async bytesHere(descriptor: Descriptor): Promise<number> {
+    const { digest, size } = descriptor;
+    if (await this.has(descriptor)) return size;
+    if (this.#taken.has(digest)) return 0;
+    return this.#attempt("look for", digest, async () => {
+      const wanted = { size, bootId: await this.#bootId() };
+      return bytesIn(await readPartial(this.#disk, partialPath(this.#layout, digest), wanted));
+    });
+  }
+
+  /** Bytes that may still be written; undefined where the file system does not say. */
+  freeBytes(): Promise<number | undefined> {
+    return this.#disk.freeBytes(this.#layout.ingest).catch(() => undefined);
+  }
+
   async fetch(
     descriptor: Descriptor,
-    { signal }: CallOptions,
+    { signal, range }: FetchOptions,
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();
     if (!(await this.has(descriptor))) throw contentMissing(descriptor);
@@ -74,7 +112,7 @@ export class DiskStore implements Store, AsyncDisposable {
       this.#disk.open(blobPath(this.#layout, descriptor.digest)),
     );
     if (file === undefined) throw contentMissing(descriptor);
-    return streamFile(file, descriptor, signal);
+    return streamFile(file, descriptor, range ?? { start: 0, end: descriptor.size }, signal);
   }
 
   /**
@@ -91,18 +129,60 @@ export class DiskStore implements Store, AsyncDisposable {
   /** @throws {Failure} `store-full` at once when the content can't fit, before anything crosses the link */
   async ingest(descriptor: Descriptor): Promise<Ingest> {
     this.#requireLock();
-    const { ingest } = this.#layout;
+    const { digest } = descriptor;
+    // One ingest goes on with what is left of the content; another beside it has a file of its own.
+    const isOwner = !this.#taken.has(digest);
+    if (isOwner) this.#taken.add(digest);
+    try {
+      return await this.#beginIngest(descriptor, isOwner);
+    } catch (error) {
+      if (isOwner) this.#taken.delete(digest);
+      throw storeFailure(error, this.#attemptTo("store", digest));
+    }
+  }
+
+  async #beginIngest(descriptor: Descriptor, isOwner: boolean): Promise<Ingest> {
+    const { digest, size } = descriptor;
     this.#ingests += 1;
-    const path = join(ingest, `${descriptor.digest.replace(":", "-")}.${this.#ingests}`);
-    await this.#refuseTooLarge(descriptor);
-    const file = await this.#attempt("store", descriptor.digest, () => this.#disk.create(path));
+    const own = partialPath(this.#layout, digest);
+    const path = isOwner ? own : `${own}.${this.#ingests}`;
+    const bootId = await this.#bootId();
+    const partial = await PartialFile.open(this.#disk, {
+      path,
+      folder: this.#layout.ingest,
+      size,
+      bootId,
+      isKept: isOwner,
+    });
+    try {
+      await this.#refuseTooLarge(descriptor, partial);
+    } catch (error) {
+      await partial.keep();
+      throw error;
+    }
     return new DiskIngest({
       descriptor,
-      file,
+      clock: this.#clock,
+      partial,
+      prefix: this.#takePrefix(descriptor, partial, isOwner),
       publish: () => this.#publish(path, descriptor),
-      discard: () => this.#disk.remove(path).catch(() => {}),
-      failure: (error, bytesWritten) => this.#ingestFailure(error, descriptor, bytesWritten),
+      release: (prefix) => {
+        if (!isOwner) return;
+        this.#taken.delete(digest);
+        if (prefix !== undefined) this.#prefixes.set(digest, prefix);
+      },
+      failure: (error) => this.#ingestFailure(error, descriptor, partial),
     });
+  }
+
+  /** What an earlier ingest of this process has hashed need not be read back. */
+  #takePrefix(descriptor: Descriptor, { written }: PartialFile, isOwner: boolean): HashedPrefix {
+    const known = isOwner ? this.#prefixes.get(descriptor.digest) : undefined;
+    if (isOwner) this.#prefixes.delete(descriptor.digest);
+    const [first] = written;
+    const endHere = first?.start === 0 ? first.end : 0;
+    if (known !== undefined && known.end <= endHere) return known;
+    return { verifier: createVerifier(descriptor), end: 0 };
   }
 
   async name(name: string, descriptor: Descriptor): Promise<void> {
@@ -166,39 +246,40 @@ export class DiskStore implements Store, AsyncDisposable {
     const wasThere = (await this.#disk.sizeOf(target)) === size;
     await this.#disk.rename(path, target);
     try {
-      await this.#disk.syncFolder(blobFolder(this.#layout, digest));
+      await this.#syncFolder(blobFolder(this.#layout, digest));
     } catch (error) {
-      if (!wasThere) await this.#disk.remove(target).catch(() => {});
+      if (!wasThere) await this.#disk.rename(target, path).catch(() => {});
       throw error;
     }
   }
 
-  async #refuseTooLarge(descriptor: Descriptor): Promise<void> {
-    const freeBytes = await this.#freeBytes();
-    if (freeBytes === undefined || freeBytes >= descriptor.size) return;
-    throw storeFull(this.#attemptTo("store", descriptor.digest), {
-      freeBytes,
-      neededBytes: descriptor.size,
-    });
+  #syncFolder(path: string): Promise<void> {
+    const sync = this.#folderSyncs.get(path) ?? sharedRun(() => this.#disk.syncFolder(path));
+    this.#folderSyncs.set(path, sync);
+    return sync();
+  }
+
+  async #refuseTooLarge(descriptor: Descriptor, { written }: PartialFile): Promise<void> {
+    const freeBytes = await this.freeBytes();
+    const neededBytes = descriptor.size - bytesIn(written);
+    if (freeBytes === undefined || freeBytes >= neededBytes) return;
+    const attempt = this.#attemptTo("store", descriptor.digest);
+    throw storeFull(attempt, { freeBytes, neededBytes });
   }
 
   async #ingestFailure(
     error: unknown,
     { digest, size }: Descriptor,
-    bytesWritten: number,
+    { written }: PartialFile,
   ): Promise<unknown> {
-    const freeBytes = await this.#freeBytes();
-    // What this ingest has written is given back when it is dropped, and is free for the next attempt.
-    const room: Room = {
-      freeBytes: freeBytes === undefined ? undefined : freeBytes + bytesWritten,
-      neededBytes: size,
-    };
+    const room = { freeBytes: await this.freeBytes(), neededBytes: size - bytesIn(written) };
     return storeFailure(error, this.#attemptTo("store", digest), room);
   }
 
-  /** Undefined where the file system does not say. */
-  #freeBytes(): Promise<number | undefined> {
-    return this.#disk.freeBytes(this.#layout.ingest).catch(() => undefined);
+  #bootId(): Promise<string> {
+    // Where the system has none, nothing is taken for written since the same start but by this store.
+    this.#bootIdRead ??= this.#disk.bootId().then((id) => id ?? randomUUID());
+    return this.#bootIdRead;
   }
 
   #requireLock(): void {
@@ -233,17 +314,19 @@ export async function openStore(dataDir: string, options: StoreOptions): Promise
   const { clock, readOnly = false, disk = systemDisk } = options;
   const layout = layoutOf(resolve(dataDir));
   try {
-    return readOnly ? await openReader(layout, disk) : await openWriter(layout, disk, clock);
+    const place = { layout, disk, clock };
+    return readOnly ? await openReader(place) : await openWriter(place);
   } catch (error) {
     const attempt = { verb: "open", object: "the store", dataDir: layout.dataDir };
     throw storeFailure(error, attempt);
   }
 }
 
-async function openReader(layout: Layout, disk: Disk): Promise<DiskStore> {
+async function openReader(place: StorePlace): Promise<DiskStore> {
+  const { layout, disk } = place;
   const isThere = (await disk.sizeOf(layout.database)) !== undefined;
   const names = isThere ? NameTable.openForReading(layout.database) : undefined;
-  if (names !== undefined) return new DiskStore(layout, disk, names, undefined);
+  if (names !== undefined) return new DiskStore(place, names, undefined);
   throw new Failure({
     code: "store-missing",
     message: `Cannot open store ${quoted(layout.dataDir)}: there is none yet, expected one that was delivered to`,
@@ -251,7 +334,8 @@ async function openReader(layout: Layout, disk: Disk): Promise<DiskStore> {
   });
 }
 
-async function openWriter(layout: Layout, disk: Disk, clock: Clock): Promise<DiskStore> {
+async function openWriter(place: StorePlace): Promise<DiskStore> {
+  const { layout, disk, clock } = place;
   await disk.makeFolder(layout.dataDir);
   await refuseAlien(disk, layout);
   const lock = await takeLock(disk, layout.dataDir, clock);
@@ -260,7 +344,7 @@ async function openWriter(layout: Layout, disk: Disk, clock: Clock): Promise<Dis
     await prepareFolders(layout, disk);
     names = NameTable.openForWriting(layout.database);
     await bringUpToDate(layout, disk, names);
-    return new DiskStore(layout, disk, names, lock);
+    return new DiskStore(place, names, lock);
   } catch (error) {
     names?.close();
     lock.release();
@@ -268,9 +352,8 @@ async function openWriter(layout: Layout, disk: Disk, clock: Clock): Promise<Dis
   }
 }
 
-/** What a writer that died left in `ingest/` is nobody's: this process is the only writer. */
 async function prepareFolders(layout: Layout, disk: Disk): Promise<void> {
-  for (const left of await disk.list(layout.ingest)) await disk.remove(join(layout.ingest, left));
+  await removeJunk(layout, disk);
   await disk.makeFolder(layout.ingest);
   await disk.makeFolder(join(layout.blobs, "sha256"));
   await disk.makeFolder(join(layout.blobs, "sha512"));
@@ -288,4 +371,23 @@ async function bringUpToDate(layout: Layout, disk: Disk, names: NameTable): Prom
     await replaceFile(disk, { path, folder: dataDir, draft: join(ingest, "draft") }, text);
   }
   await disk.syncFolder(dataDir);
+}
+
+/**
+ * Of what a writer that died left in `ingest/`, content that can be gone on with stays; the rest is
+ * nobody's: this process is the only writer.
+ */
+async function removeJunk({ ingest }: Layout, disk: Disk): Promise<void> {
+  const entries = await disk.list(ingest);
+  const bootId = (await disk.bootId()) ?? "";
+  const kept = new Set<string>();
+  for (const entry of entries) {
+    const path = join(ingest, entry);
+    if (!isPartialName(entry) || (await readPartial(disk, path, { bootId })).length === 0) continue;
+    kept.add(path).add(logPath(path));
+  }
+  for (const entry of entries) {
+    const path = join(ingest, entry);
+    if (!kept.has(path)) await disk.remove(path);
+  }
 }

@@ -10,9 +10,9 @@ async function writeWithoutEnd(dataDir: string, seed: string): Promise<void> {
     const bytes = randomBytes(`${seed}/${i}`, 1_500_000);
     const descriptor = { mediaType: "application/x", digest: digestOf(bytes), size: bytes.length };
     const ingest = await store.ingest(descriptor);
-    await ingest.write(bytes.subarray(0, 1_200_000));
+    await ingest.write(bytes.subarray(0, 1_200_000), 0);
     console.log("half way");
-    await ingest.write(bytes.subarray(1_200_000));
+    await ingest.write(bytes.subarray(1_200_000), 1_200_000);
     console.log("to commit");
     await ingest.commit();
     console.log("committed");

@@ -12,6 +12,7 @@ import {
 import {
   blob,
   failureOf,
+  fetchRange,
   fetchText,
   manifest,
   remoteWith,
@@ -127,6 +128,25 @@ describe.skipIf(!hasDockerRegistry)("distribution's own registry", () => {
         trusting(right),
       );
       expect((await failureOf(nowhere.resolve("1", { signal }))).code).toBe("content-missing");
+    });
+
+    test("any range of a blob comes as it is, by one request each", async () => {
+      const before = (await registry.accessLog()).length;
+      const source = sourceAt(registry.address, trusting(right));
+      await source.resolve("1", { signal });
+      const text = blob.bytes.toString();
+      for (const [start, end] of [
+        [3, text.length],
+        [0, 3],
+        [2, 3],
+        [text.length - 1, text.length],
+      ] as const) {
+        expect(await fetchRange(source, blob, start, end)).toBe(text.slice(start, end));
+      }
+      const lines = (await registry.accessLog()).slice(before).filter((line) => /"GET /.test(line));
+      expect(lines.map((line) => /HTTP\/1\.1" (\d+)/.exec(line)?.[1])).toEqual(
+        Array(4).fill("206"),
+      );
     });
 
     test("what was asked is in its log, and nothing was asked twice", async () => {

@@ -8,6 +8,7 @@ import { createManualClock } from "./clock.ts";
 import {
   contentOf,
   manifestOf,
+  type ScriptedContent,
   type ScriptedReply,
   type ScriptedRequest,
   servedContent,
@@ -82,6 +83,16 @@ function shownBy(error: unknown): string {
 /** Reads the layer, or what is named. */
 export async function fetchText(source: Source, { descriptor } = blob): Promise<string> {
   return new Response(await source.fetch(descriptor, { signal })).text();
+}
+
+/** Reads what of some content lies from `start` on, up to its end or before `end`. */
+export async function fetchRange(
+  source: Source,
+  { descriptor }: ScriptedContent,
+  start: number,
+  end = descriptor.size,
+): Promise<string> {
+  return new Response(await source.fetch(descriptor, { signal, range: { start, end } })).text();
 }
 
 /** A registry that has the manifest and the layer and asks for nothing. */

@@ -22,8 +22,13 @@ export interface ScriptedReply {
   readonly body?: string | Uint8Array;
   /** Announces the whole body, sends so many bytes of it, and cuts the connection. */
   readonly cutAfterBytes?: number;
-  /** `headers`: never answers; `body`: answers with headers and first byte, and says no more. */
-  readonly hangs?: "headers" | "body";
+  /** Sends the body in pieces of so many bytes, one each millisecond. */
+  readonly trickleBytes?: number;
+  /**
+   * `headers`: never answers; `body`: answers with headers and first byte, and says no more; `cut`:
+   * hangs up in place of an answer.
+   */
+  readonly hangs?: "headers" | "body" | "cut";
 }
 
 /** Decides about each request; the number counts requests from 1. What it leaves open is a 404. */
@@ -75,6 +80,10 @@ export async function startScriptedServer(
 
 function answer(outgoing: ServerResponse, method: string, reply: ScriptedReply): void {
   if (reply.hangs === "headers") return;
+  if (reply.hangs === "cut") {
+    outgoing.socket?.destroy();
+    return;
+  }
   const body =
     typeof reply.body === "string" ? Buffer.from(reply.body) : (reply.body ?? Buffer.of());
   outgoing.statusCode = reply.status ?? 200;
@@ -91,9 +100,22 @@ function answer(outgoing: ServerResponse, method: string, reply: ScriptedReply):
     outgoing.write(body.subarray(0, 1));
   } else if (reply.cutAfterBytes !== undefined) {
     outgoing.write(body.subarray(0, reply.cutAfterBytes), () => outgoing.socket?.destroy());
+  } else if (reply.trickleBytes !== undefined) {
+    trickle(outgoing, body, reply.trickleBytes);
   } else {
     outgoing.end(body);
   }
+}
+
+function trickle(outgoing: ServerResponse, body: Uint8Array, pieceBytes: number): void {
+  let sentBytes = 0;
+  const timer = setInterval(() => {
+    outgoing.write(body.subarray(sentBytes, sentBytes + pieceBytes));
+    sentBytes += pieceBytes;
+    if (sentBytes >= body.byteLength) outgoing.end();
+  }, 1);
+  outgoing.on("finish", () => clearInterval(timer));
+  outgoing.on("close", () => clearInterval(timer));
 }
 
 /** Starts a proxy that opens every tunnel it is asked for to one address, whatever the host's name. */
@@ -172,5 +194,24 @@ export function servedContent({ bytes, descriptor }: ScriptedContent): ScriptedR
       "Content-Type": descriptor.mediaType,
       "Docker-Content-Digest": descriptor.digest,
     },
+  };
+}
+
+/** The reply of a registry that has this content and honours a single range of it. */
+export function servedRange(
+  content: ScriptedContent,
+  { headers }: Pick<ScriptedRequest, "headers">,
+): ScriptedReply {
+  const whole = servedContent(content);
+  const { byteLength: size } = content.bytes;
+  const [, first, last] = /^bytes=([0-9]+)-([0-9]*)$/.exec(`${headers["range"] ?? ""}`) ?? [];
+  if (first === undefined) return whole;
+  const start = Number(first);
+  const end = last ? Math.min(Number(last) + 1, size) : size;
+  if (start >= end) return { status: 416, headers: { "Content-Range": `bytes */${size}` } };
+  return {
+    status: 206,
+    headers: { ...whole.headers, "Content-Range": `bytes ${start}-${end - 1}/${size}` },
+    body: content.bytes.subarray(start, end),
   };
 }

@@ -1,5 +1,5 @@
 import { Failure } from "#base";
-import { digestOf, type Source } from "#content";
+import { type ByteRange, digestOf, type Source } from "#content";
 import {
   type Descriptor,
   type Digest,
@@ -18,6 +18,8 @@ export interface ScriptedRequest {
   readonly repository: string;
   /** Tag or digest. */
   readonly target: string;
+  /** Of a blob: the part that is asked for, when it is not all of it. */
+  readonly range?: ByteRange;
 }
 
 /** How a request goes wrong: not answered, cut after some bytes, or answered with other bytes. */
@@ -25,6 +27,8 @@ export type Fault =
   | { readonly kind: "refuse"; readonly failure: Failure }
   | { readonly kind: "cut"; readonly afterBytes: number; readonly failure: Failure }
   | { readonly kind: "lie" }
+  /** Serves no part that ends before the end. */
+  | { readonly kind: "whole-only" }
   | { readonly kind: "hang" };
 
 /** What to make an image of. */
@@ -132,21 +136,25 @@ export function createScriptedWorld(): ScriptedWorld {
           if (root === undefined) throw missing(target);
           return root;
         },
-        async fetch({ digest, mediaType }, { signal }) {
+        async fetch({ digest, mediaType, size }, { signal, range }) {
           const isBlob = !isManifestType(mediaType) && !isIndexType(mediaType);
           const request = {
             kind: isBlob ? "blob" : "manifest",
             repository,
             target: digest,
+            ...(range === undefined ? {} : { range }),
           } as const;
           const fault = await admit(request, signal);
           const bytes = contents.get(`${repository} ${digest}`);
           if (bytes === undefined) throw missing(digest);
+          if (fault?.kind === "whole-only" && range !== undefined && range.end < size) {
+            throw rangeIgnored(digest);
+          }
           if (isBlob) {
             blobsOpen.now += 1;
             blobsOpen.max = Math.max(blobsOpen.max, blobsOpen.now);
           }
-          return answer(bytes, fault, signal, () => {
+          return answer(bytes.slice(range?.start, range?.end), fault, signal, () => {
             if (isBlob) blobsOpen.now -= 1;
           });
         },
@@ -156,7 +164,10 @@ export function createScriptedWorld(): ScriptedWorld {
   return world;
 }
 
-const CHUNK_BYTES = 4;
+/** Large content comes in about so many pieces. */
+const CHUNKS = 64;
+
+const CHUNK_BYTES_MIN = 4;
 
 /** A few bytes at a time, so that others get their turn in between. */
 function answer(
@@ -167,6 +178,7 @@ function answer(
 ): ReadableStream<Uint8Array> {
   const sent = fault?.kind === "lie" ? bytes.map((byte) => byte ^ 1) : bytes;
   const cutAt = fault?.kind === "cut" ? Math.min(fault.afterBytes, bytes.byteLength) : undefined;
+  const chunkBytes = Math.max(CHUNK_BYTES_MIN, Math.ceil(bytes.byteLength / CHUNKS));
   let offset = 0;
   let isOpen = true;
   const end = () => {
@@ -189,7 +201,7 @@ function answer(
           end();
           return controller.close();
         }
-        const next = Math.min(offset + CHUNK_BYTES, cutAt ?? sent.byteLength, sent.byteLength);
+        const next = Math.min(offset + chunkBytes, cutAt ?? sent.byteLength, sent.byteLength);
         controller.enqueue(sent.slice(offset, next));
         offset = next;
       },
@@ -203,6 +215,14 @@ function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+function rangeIgnored(target: string): Failure {
+  return new Failure({
+    code: "range-ignored",
+    message: `Cannot fetch a part of ${target}: the registry sent all of it, expected the part`,
+    hint: "Ask for all of it",
   });
 }
 

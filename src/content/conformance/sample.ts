@@ -46,7 +46,7 @@ export async function put(
 ): Promise<void> {
   await using ingest = await store.ingest(descriptor);
   for (let offset = 0; offset < bytes.byteLength; offset += pieceBytes) {
-    await ingest.write(bytes.subarray(offset, offset + pieceBytes));
+    await ingest.write(bytes.subarray(offset, offset + pieceBytes), offset);
   }
   await ingest.commit();
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { Store } from "#content";
+import fc from "fast-check";
+import type { Ingest, Store } from "#content";
 import type { Descriptor } from "#oci";
 import { codeOf, get, patient, put, sample, sampleOf } from "./sample.ts";
 
@@ -13,6 +14,7 @@ const LARGE_BYTES = 3 * 1024 * 1024 + 17;
 export function storeConformance(name: string, open: OpenStore): void {
   describe(`${name} as a store`, () => {
     describe("takes in content", () => ingestTests(open));
+    describe("goes on with content", () => resumeTests(open));
     describe("refuses content", () => refusalTests(open));
     describe("gives content", () => fetchTests(open));
     describe("names content", () => nameTests(open));
@@ -53,7 +55,7 @@ function ingestTests(open: OpenStore): void {
     const array = new Uint8Array(100_000);
     for (let offset = 0; offset < 300_000; offset += 100_000) {
       array.set(content.bytes.subarray(offset, offset + 100_000));
-      await ingest.write(array);
+      await ingest.write(array, offset);
       array.fill(0xee);
     }
     await ingest.commit();
@@ -64,22 +66,10 @@ function ingestTests(open: OpenStore): void {
     await using opened = await open();
     const content = sample("invisible", LARGE_BYTES);
     await using ingest = await opened.store.ingest(content.descriptor);
-    await ingest.write(content.bytes);
+    await ingest.write(content.bytes, 0);
     expect(await opened.store.has(content.descriptor)).toBe(false);
     expect(await codeOf(get(opened.store, content.descriptor))).toBe("content-missing");
     await ingest.commit();
-    expect(await opened.store.has(content.descriptor)).toBe(true);
-  });
-
-  test("and forgets what was not committed", async () => {
-    await using opened = await open();
-    const content = sample("dropped", 5000);
-    {
-      await using ingest = await opened.store.ingest(content.descriptor);
-      await ingest.write(content.bytes);
-    }
-    expect(await opened.store.has(content.descriptor)).toBe(false);
-    await put(opened.store, content);
     expect(await opened.store.has(content.descriptor)).toBe(true);
   });
 
@@ -88,13 +78,140 @@ function ingestTests(open: OpenStore): void {
     const content = sample("twice", 200_000);
     await using first = await opened.store.ingest(content.descriptor);
     await using second = await opened.store.ingest(content.descriptor);
-    await first.write(content.bytes.subarray(0, 150_000));
-    await second.write(content.bytes);
+    await first.write(content.bytes.subarray(0, 150_000), 0);
+    await second.write(content.bytes, 0);
     await second.commit();
     expect(await get(opened.store, content.descriptor)).toEqual(content.bytes);
-    await first.write(content.bytes.subarray(150_000));
+    await first.write(content.bytes.subarray(150_000), 150_000);
     await first.commit();
     expect(await get(opened.store, content.descriptor)).toEqual(content.bytes);
+  });
+}
+
+function resumeTests(open: OpenStore): void {
+  const content = sample("resumed", LARGE_BYTES);
+  const { descriptor, bytes } = content;
+  const writePart = (ingest: Ingest, start: number, end: number) =>
+    ingest.write(bytes.subarray(start, end), start);
+
+  test("where it was left, without showing it", async () => {
+    await using opened = await open();
+    for (const cut of [1, 5000, 300_000, 2_000_001, LARGE_BYTES]) {
+      await using ingest = await opened.store.ingest(descriptor);
+      const [gap] = ingest.missing;
+      await writePart(ingest, gap?.start ?? 0, cut);
+      await ingest[Symbol.asyncDispose]();
+      expect(await opened.store.bytesHere(descriptor)).toBe(cut);
+      expect(await opened.store.has(descriptor)).toBe(false);
+    }
+    await using ingest = await opened.store.ingest(descriptor);
+    expect(ingest.missing).toEqual([]);
+    await ingest.commit();
+    expect(await get(opened.store, descriptor)).toEqual(bytes);
+    expect(await opened.store.bytesHere(descriptor)).toBe(LARGE_BYTES);
+  });
+
+  test("in several ranges at the same time, the last one first", async () => {
+    await using opened = await open();
+    await using ingest = await opened.store.ingest(descriptor);
+    const starts = [2_500_000, 1_000_000, 0, 1_800_000];
+    const writes = starts.map(async (start) => {
+      const end = Math.min(...starts.filter((other) => other > start), LARGE_BYTES);
+      for (let at = start; at < end; at += 90_000) {
+        await writePart(ingest, at, Math.min(at + 90_000, end));
+      }
+    });
+    await Promise.all(writes);
+    await ingest.commit();
+    expect(await get(opened.store, descriptor)).toEqual(bytes);
+  });
+
+  test("of which ranges are missing", async () => {
+    await using opened = await open();
+    {
+      await using ingest = await opened.store.ingest(descriptor);
+      await writePart(ingest, 2_000_000, 2_600_000);
+      await writePart(ingest, 0, 400_000);
+      await writePart(ingest, 1_000_000, 1_000_001);
+    }
+    await using ingest = await opened.store.ingest(descriptor);
+    expect(ingest.missing).toEqual([
+      { start: 400_000, end: 1_000_000 },
+      { start: 1_000_001, end: 2_000_000 },
+      { start: 2_600_000, end: LARGE_BYTES },
+    ]);
+    expect(await codeOf(ingest.commit())).toBe("content-too-short");
+    for (const { start, end } of ingest.missing.toReversed()) await writePart(ingest, start, end);
+    await ingest.commit();
+    expect(await get(opened.store, descriptor)).toEqual(bytes);
+  });
+
+  test("and takes nothing twice", async () => {
+    await using opened = await open();
+    await using ingest = await opened.store.ingest(descriptor);
+    await writePart(ingest, 0, 1_000_000);
+    await writePart(ingest, 1_500_000, 2_000_000);
+    const spoiled = Uint8Array.from(bytes);
+    spoiled.fill(0, 0, 1_000_000);
+    spoiled.fill(0, 1_500_000, 2_000_000);
+    await ingest.write(spoiled, 0);
+    await ingest.commit();
+    expect(await get(opened.store, descriptor)).toEqual(bytes);
+  });
+
+  test("from nothing beside an ingest that has it", async () => {
+    await using opened = await open();
+    const whole = [{ start: 0, end: LARGE_BYTES }];
+    {
+      await using first = await opened.store.ingest(descriptor);
+      await writePart(first, 0, 1_000_000);
+      await using second = await opened.store.ingest(descriptor);
+      expect(second.missing).toEqual(whole);
+      await writePart(second, 0, 2_000_000);
+    }
+    expect(await opened.store.bytesHere(descriptor)).toBe(1_000_000);
+  });
+
+  test("from nothing when it turned out to be wrong, or was of another size", async () => {
+    await using opened = await open();
+    const spoiled = Uint8Array.from(bytes);
+    spoiled[7] = (spoiled[7] ?? 0) ^ 1;
+    {
+      await using ingest = await opened.store.ingest(descriptor);
+      await ingest.write(spoiled, 0);
+      expect(await codeOf(ingest.commit())).toBe("digest-mismatch");
+    }
+    expect(await opened.store.bytesHere(descriptor)).toBe(0);
+    {
+      await using ingest = await opened.store.ingest({ ...descriptor, size: LARGE_BYTES + 1 });
+      await writePart(ingest, 0, 1_000_000);
+    }
+    expect(await opened.store.bytesHere(descriptor)).toBe(0);
+    await put(opened.store, content);
+    expect(await get(opened.store, descriptor)).toEqual(bytes);
+  });
+
+  test("however it is cut and in whatever order it comes", async () => {
+    await using opened = await open();
+    const cuts = fc.array(fc.nat({ max: LARGE_BYTES - 1 }), { minLength: 1, maxLength: 12 });
+    let seed = 0;
+    const property = fc.asyncProperty(cuts, fc.nat({ max: 4 }), async (starts, breaks) => {
+      seed += 1;
+      const own = sample(`any/${seed}`, LARGE_BYTES);
+      for (let i = 0; i <= breaks; i += 1) {
+        await using ingest = await opened.store.ingest(own.descriptor);
+        const due = starts.filter((_, position) => position % (breaks + 1) === i);
+        for (const start of due)
+          await ingest.write(own.bytes.subarray(start, start + 200_000), start);
+      }
+      await using ingest = await opened.store.ingest(own.descriptor);
+      for (const { start, end } of ingest.missing) {
+        await ingest.write(own.bytes.subarray(start, end), start);
+      }
+      await ingest.commit();
+      expect(Buffer.compare(await get(opened.store, own.descriptor), own.bytes)).toBe(0);
+    });
+    await fc.assert(property, { numRuns: 25 });
   });
 }
 
@@ -123,8 +240,8 @@ function refusalTests(open: OpenStore): void {
     await using opened = await open();
     const small = sample("endless", 10);
     await using ingest = await opened.store.ingest(small.descriptor);
-    await ingest.write(small.bytes);
-    expect(await codeOf(ingest.write(new Uint8Array(1)))).toBe("content-too-long");
+    await ingest.write(small.bytes, 0);
+    expect(await codeOf(ingest.write(new Uint8Array(1), 10))).toBe("content-too-long");
   });
 
   test("under another algorithm's digest of the same bytes", async () => {
@@ -151,6 +268,23 @@ function fetchTests(open: OpenStore): void {
     await using opened = await open();
     const fetching = opened.store.fetch(content.descriptor, { signal: patient });
     expect(await codeOf(fetching)).toBe("content-missing");
+  });
+
+  test("in the range that is asked for", async () => {
+    await using opened = await open();
+    await put(opened.store, content);
+    const ranges = [
+      { start: 0, end: 1 },
+      { start: 1_000_000, end: 2_700_000 },
+      { start: LARGE_BYTES - 1, end: LARGE_BYTES },
+    ];
+    for (const range of ranges) {
+      const options = { signal: patient, range };
+      const part = await new Response(
+        await opened.store.fetch(content.descriptor, options),
+      ).bytes();
+      expect(part).toEqual(content.bytes.slice(range.start, range.end));
+    }
   });
 
   test("to several readers at once", async () => {

@@ -1,0 +1,116 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { createManualClock } from "#test-support/clock";
+import { Concurrency } from "./concurrency.ts";
+
+/** Lets a host serve for some seconds; `bytesPerMs` of it with so many transfers at once. */
+function serve(
+  { clock, concurrency }: World,
+  seconds: number,
+  bytesPerMs: (places: number) => number,
+): void {
+  for (let ms = 0; ms < seconds * 1000; ms += 50) {
+    clock.advance(50);
+    const { places } = concurrency;
+    concurrency.received(50 * bytesPerMs(places), places);
+  }
+}
+
+function createWorld() {
+  const clock = createManualClock();
+  return { clock, concurrency: new Concurrency(clock) };
+}
+
+type World = ReturnType<typeof createWorld>;
+
+/** Each connection brings so much, up to what the link carries. */
+const limitedPerConnection = (useful: number) => (places: number) =>
+  1000 * Math.min(places, useful);
+
+describe("places", () => {
+  test("begin with four, and grow to what is useful and not beyond sixteen", () => {
+    for (const [useful, least, most] of [
+      [1, 4, 5],
+      [4, 4, 5],
+      [8, 8, 9],
+      [12, 12, 13],
+      [100, 16, 16],
+    ] as const) {
+      const world = createWorld();
+      expect(world.concurrency.places).toBe(4);
+      serve(world, 120, limitedPerConnection(useful));
+      const { places } = world.concurrency;
+      expect([useful, places >= least && places <= most]).toEqual([useful, true]);
+    }
+  });
+
+  test("are halved by trouble, once for all that breaks together, and never gone", () => {
+    const world = createWorld();
+    serve(world, 120, limitedPerConnection(100));
+    for (let i = 0; i < 16; i += 1) world.concurrency.troubled();
+    expect(world.concurrency.places).toBe(8);
+    for (let i = 0; i < 10; i += 1) {
+      world.clock.advance(1000);
+      world.concurrency.troubled();
+    }
+    expect(world.concurrency.places).toBe(1);
+  });
+
+  test("come back after trouble, when they are useful again", () => {
+    const world = createWorld();
+    for (let i = 0; i < 4; i += 1) {
+      world.clock.advance(1000);
+      world.concurrency.troubled();
+    }
+    serve(world, 120, limitedPerConnection(100));
+    expect(world.concurrency.places).toBe(16);
+  });
+
+  test("do not grow while nobody needs the ones there are", () => {
+    const { clock, concurrency } = createWorld();
+    for (let i = 0; i < 1000; i += 1) {
+      clock.advance(50);
+      concurrency.received(1_000_000 * i, concurrency.places - 1);
+    }
+    expect(concurrency.places).toBe(4);
+  });
+
+  test("are not judged by a time in which nothing was meant to come", () => {
+    const { clock, concurrency } = createWorld();
+    for (let i = 1; i < 100; i += 1) {
+      clock.advance(3_600_000);
+      concurrency.received(1_000_000 * i, concurrency.places);
+    }
+    expect(concurrency.places).toBe(4);
+  });
+
+  test("whatever happens, are between one and sixteen, never more by trouble, and one more at a time", () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant("trouble" as const), ms: fc.nat(3000) }),
+      fc.record({
+        kind: fc.constant("bytes" as const),
+        ms: fc.nat(3000),
+        bytes: fc.nat(100_000_000),
+        inUse: fc.integer({ min: 1, max: 20 }),
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const { clock, concurrency } = createWorld();
+        for (const taken of steps) {
+          const before = concurrency.places;
+          clock.advance(taken.ms);
+          if (taken.kind === "trouble") {
+            concurrency.troubled();
+            expect([before, Math.max(1, Math.floor(before / 2))]).toContain(concurrency.places);
+          } else {
+            concurrency.received(taken.bytes, taken.inUse);
+            expect(Math.abs(concurrency.places - before)).toBeLessThanOrEqual(1);
+          }
+          expect(concurrency.places).toBeGreaterThanOrEqual(1);
+          expect(concurrency.places).toBeLessThanOrEqual(16);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,226 @@
+import { describe, expect, test } from "bun:test";
+import { createServer, type Socket } from "node:net";
+import { systemErrorCode } from "#base";
+import { testCertificates } from "#test-support/certificates";
+import { signal } from "#test-support/remote-world";
+import { startScriptedServer } from "#test-support/scripted-registry";
+import { Connections } from "./connection.ts";
+import type { Trust } from "./trust.ts";
+
+const trust: Trust = {};
+
+/** A server that does with each connection what `serve` says, once a request is there. */
+async function startTcpServer(serve: (socket: Socket, request: string, number: number) => void) {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    const number = sockets.size;
+    socket.on("error", () => undefined);
+    socket.on("data", (data) => serve(socket, data.toString("latin1"), number));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return {
+    url: new URL(`http://127.0.0.1:${port}/x?y=z`),
+    sockets,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+const textOf = (body: ReadableStream<Uint8Array>) => new Response(body).text();
+
+/** The length of what was read before the body broke, and the code that it broke with. */
+async function brokenAfter(
+  body: ReadableStream<Uint8Array>,
+): Promise<[number, string | undefined]> {
+  let bytes = 0;
+  try {
+    for await (const piece of body) bytes += piece.byteLength;
+    return [bytes, undefined];
+  } catch (error) {
+    return [bytes, systemErrorCode(error)];
+  }
+}
+
+test("the request is what it should be, byte for byte", async () => {
+  let seen = "";
+  await using server = await startTcpServer((socket, request) => {
+    seen += request;
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  const connections = new Connections();
+  const headers = { Range: "bytes=1-", Accept: "*/*" };
+  const answer = await connections.get({ url: server.url, headers, trust, signal });
+  expect(await textOf(answer.body)).toBe("ok");
+  expect(seen).toBe(
+    `GET /x?y=z HTTP/1.1\r\nHost: ${server.url.host}\r\nRange: bytes=1-\r\nAccept: */*\r\n\r\n`,
+  );
+  const smuggling = { Accept: "a\r\nX-Evil: 1" };
+  await expect(
+    connections.get({ url: server.url, headers: smuggling, trust, signal }),
+  ).rejects.toThrow();
+  expect(seen).not.toContain("X-Evil");
+  connections.close();
+});
+
+describe("bytes that came before a connection broke", () => {
+  const head = "HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n";
+
+  test.each(["end", "reset"] as const)("with %s are all there", async (how) => {
+    const sentBytes = 300_000;
+    const { promise: broke, resolve } = Promise.withResolvers<void>();
+    await using server = await startTcpServer((socket, request) => {
+      if (request === "BREAK") {
+        if (how === "end") socket.end();
+        else socket.resetAndDestroy();
+        resolve();
+        return;
+      }
+      socket.write(head);
+      socket.write(Buffer.alloc(sentBytes, 7));
+    });
+    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    const reader = body.getReader();
+    let readBytes = 0;
+    while (readBytes < sentBytes) readBytes += (await reader.read()).value?.byteLength ?? 0;
+    for (const socket of server.sockets) socket.emit("data", Buffer.from("BREAK"));
+    await broke;
+    expect(readBytes).toBe(sentBytes);
+    await expect(reader.read()).rejects.toThrow();
+  });
+
+  test("are there for a reader who comes after it broke", async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    await using server = await startTcpServer((socket) => {
+      socket.on("close", () => resolve());
+      socket.end(`${head}${"x".repeat(200_000)}`);
+    });
+    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    await closed;
+    expect(await brokenAfter(body)).toEqual([200_000, "ECONNRESET"]);
+  });
+});
+
+describe("a connection", () => {
+  test("is used again after a whole body, and after a refusal that nobody read", async () => {
+    await using server = await startTcpServer((socket) =>
+      socket.write("HTTP/1.1 307 Elsewhere\r\nContent-Length: 5\r\n\r\nthere"),
+    );
+    const connections = new Connections();
+    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    expect(await textOf((await get()).body)).toBe("there");
+    await (await get()).body.cancel();
+    expect(await textOf((await get()).body)).toBe("there");
+    expect(server.sockets.size).toBe(1);
+    const other = { url: server.url, headers: {}, trust: { rejectUnauthorized: false }, signal };
+    await textOf((await connections.get(other)).body);
+    expect(server.sockets.size).toBe(2);
+    connections.close();
+  });
+
+  test.each([
+    [
+      "that the server wants closed",
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+    ],
+    ["of HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+    ["that brought more than its body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more"],
+  ])("%s is not used again", async (_, answer) => {
+    await using server = await startTcpServer((socket) => socket.write(answer));
+    const connections = new Connections();
+    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    expect(await textOf((await get()).body)).toBe("ok");
+    expect(await textOf((await get()).body)).toBe("ok");
+    expect(server.sockets.size).toBe(2);
+    connections.close();
+  });
+
+  test("that the server closed while it rested costs a second one and no failure", async () => {
+    let requests = 0;
+    await using server = await startTcpServer((socket) => {
+      requests += 1;
+      if (requests === 2) socket.destroy();
+      else socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    const connections = new Connections();
+    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    expect(await textOf((await get()).body)).toBe("ok");
+    expect(await textOf((await get()).body)).toBe("ok");
+    expect([server.sockets.size, requests]).toEqual([2, 3]);
+    connections.close();
+  });
+
+  test("that is slow to be read is slowed down, and loses nothing", async () => {
+    const pieceBytes = 1_000_000;
+    const size = 60 * pieceBytes;
+    let sentBytes = 0;
+    await using server = await startTcpServer((socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+      const send = () => {
+        if (sentBytes === size) return;
+        sentBytes += pieceBytes;
+        socket.write(Buffer.alloc(pieceBytes, 7), send);
+      };
+      send();
+    });
+    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    // The kernel's buffers hold some megabytes; then the server comes to a halt.
+    for (let before = -1; before !== sentBytes; ) {
+      before = sentBytes;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(sentBytes).toBeLessThan(size);
+    expect(await brokenAfter(body)).toEqual([size, undefined]);
+  });
+});
+
+test("an abort ends waiting for a connection, for a head and for a body, with its reason", async () => {
+  const reason = new Error("the caller's own");
+  const connections = new Connections();
+  const { promise: asked, resolve: isAsked } = Promise.withResolvers<void>();
+  await using server = await startTcpServer((socket, request) => {
+    if (request.includes("/body")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
+    else isAsked();
+  });
+  const callers = Array.from({ length: 3 }, () => new AbortController());
+  const [connecting, waiting, reading] = callers.map((caller, i) => {
+    const url = new URL(i === 2 ? "/body" : "/head", server.url);
+    const pending = connections.get({ url, headers: {}, trust, signal: caller.signal });
+    if (i === 0) caller.abort(reason);
+    return pending;
+  });
+  await expect(connecting).rejects.toBe(reason);
+  await asked;
+  callers[1]?.abort(reason);
+  await expect(waiting).rejects.toBe(reason);
+  const reader = (await reading)?.body.getReader();
+  await reader?.read();
+  callers[2]?.abort(reason);
+  await expect(reader?.read()).rejects.toBe(reason);
+});
+
+describe("TLS", () => {
+  const { ca, server: certificate, stranger } = testCertificates();
+  const get = (address: string, given: Trust) => {
+    const url = new URL(`https://${address}/`);
+    return new Connections().get({ url, headers: {}, trust: given, signal });
+  };
+
+  test("trusts whom it should, and nobody by another name", async () => {
+    const script = () => ({ body: "ok", headers: { Connection: "close" } });
+    await using good = await startScriptedServer(script, certificate);
+    expect(await textOf((await get(good.address, { ca: [ca] })).body)).toBe("ok");
+    const port = good.address.replace(/^.*:/, "");
+    await expect(get(good.address, {})).rejects.toThrow();
+    await expect(get(`127.0.0.2:${port}`, { ca: [ca] })).rejects.toThrow();
+    expect(good.requests).toHaveLength(1);
+    await using strange = await startScriptedServer(script, stranger);
+    await expect(get(strange.address, { ca: [ca] })).rejects.toThrow();
+    const anybody = await get(strange.address, { rejectUnauthorized: false });
+    expect(await textOf(anybody.body)).toBe("ok");
+  });
+});
