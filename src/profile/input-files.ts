@@ -25,7 +25,8 @@ export function isProblem(value: unknown): value is InputProblem {
 
 /** Joins a path to a folder; an absolute path stays as it is. */
 export function joinPath(folder: string, path: string): string {
-  return path.startsWith("/") || folder === "" ? path : `${folder}/${path}`;
+  if (path.startsWith("/") || folder === "") return path;
+  return folder.endsWith("/") ? `${folder}${path}` : `${folder}/${path}`;
 }
 
 /** The folder part of a path, empty for a bare name. */
