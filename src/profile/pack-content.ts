@@ -1,6 +1,5 @@
-import { type Findings, type Place, quoted } from "#base";
-import type { Reference } from "#reference";
-import { readReference } from "#reference";
+import type { Findings, Place } from "#base";
+import { type Reference, readReference } from "#reference";
 import type { Node } from "./document.ts";
 import { manifestDocuments, type Pack } from "./pack.ts";
 import { readList, readMap, readText, reportUnknownKeys } from "./reader.ts";
