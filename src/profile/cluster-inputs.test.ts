@@ -64,14 +64,14 @@ describe("readClusterInputs() and public packs", () => {
     [
       "crossplane-2.1.3, whose items are not indented",
       ["xpkg.upbound.io/crossplane/crossplane:v2.1.3"],
-      ["7:14"],
+      ["7:7"],
     ],
     [
       "spegel-0.7.2, which has digests",
       [
         "ghcr.io/spegel-org/spegel@sha256:2c587a649b1b9b61d09e1e42901da5f34b2ab187247acb23086de3fad504a49c",
       ],
-      ["4:16"],
+      ["4:9"],
     ],
     [
       "nvidia-vss-application-1.0.0, which has a bare name",
@@ -80,7 +80,7 @@ describe("readClusterInputs() and public packs", () => {
         "docker.io/library/busybox:1.37",
         "docker.io/curlimages/curl:8.20.0",
       ],
-      ["46:16", "47:16", "48:16"],
+      ["46:9", "47:9", "48:9"],
     ],
     [
       "k8gb-0.12.2, which leaves registries out",
@@ -91,7 +91,7 @@ describe("readClusterInputs() and public packs", () => {
         "docker.io/otel/opentelemetry-collector:0.57.2",
         "docker.io/jaegertracing/all-in-one:1.37.0",
       ],
-      ["4:16", "5:16", "6:16", "7:16", "8:16"],
+      ["4:9", "5:9", "6:9", "7:9", "8:9"],
     ],
     [
       "elastic-stack-0.17.0, which leaves a tag out",
@@ -102,14 +102,14 @@ describe("readClusterInputs() and public packs", () => {
         "docker.elastic.co/beats/filebeat:9.2.0",
         "docker.io/curlimages/curl:latest",
       ],
-      ["6:16", "7:16", "8:16", "9:16", "10:16"],
+      ["6:9", "7:9", "8:9", "9:9", "10:9"],
     ],
     [
       "gridlight-1.1.3, which quotes",
       ["gateway", "agent", "agent-stt", "agent-image", "agent-voice", "agent-video"].map(
         (name) => `public.ecr.aws/q1c5c5i2/gridlight/${name}:1.1.3`,
       ),
-      ["14:16", "15:16", "16:16", "17:16", "18:16", "19:16"],
+      ["14:9", "15:9", "16:9", "17:9", "18:9", "19:9"],
     ],
   ])("reads exactly the images of %s", (title, images, lines) => {
     const read = readPublicPack(title.split(",")[0] ?? "");
@@ -146,7 +146,7 @@ describe("readClusterInputs() and public packs", () => {
     expect([faults, warnings]).toEqual([[], []]);
     expect(inputs.profileNames).toEqual(["edge-store"]);
     expect(inputs.images.map(({ layer }) => layer).join(" ")).toBe(
-      "os os k8s cni cni cni csi csi addon addon addon addon addon",
+      "os k8s cni cni cni csi csi addon addon addon addon addon",
     );
     expect(inputs.images.filter(({ isProvider }) => isProvider)).toHaveLength(1);
     expect(inputs.alwaysPullPlaces).toMatchObject([{ line: 39, column: 19 }]);

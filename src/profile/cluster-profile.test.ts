@@ -34,7 +34,7 @@ describe("readClusterProfiles()", () => {
       const { inputs, faults, warnings } = read(text);
       const { line = 0, column = 0 } = inputs.images[0]?.place ?? {};
       expect([inputs.profileNames, faults, warnings]).toEqual([["edge-a"], [], []]);
-      expect(text.split("\n")[line - 1]?.slice(column - 1)).toStartWith(CORE);
+      expect(text.split("\n")[line - 1]?.slice(column - 1)).toStartWith("system.uri: ");
     }
   });
 
@@ -136,7 +136,7 @@ describe("readPack() and folders", () => {
       place: {
         file: "packs/app/values.yaml",
         line: 4,
-        column: 16,
+        column: 9,
         path: "pack.content.images[0].image",
       },
     });

@@ -21,6 +21,7 @@ export interface Entry {
   readonly value: Node;
 }
 
+/** What a value is; an empty one and `null` are the same. */
 export type NodeKind = "map" | "list" | "scalar" | "null";
 
 type YamlNode = ParsedNode | null;
@@ -47,19 +48,33 @@ export class Node {
   readonly #targets: AliasTargets;
   readonly #node: YamlNode;
   readonly path: string;
-  /** Offset to blame when the node itself is empty: the end of its key. */
-  readonly #fallbackOffset: number;
+  /** Where its key begins; undefined for an item of a list and for the root, which have none. */
+  readonly #keyOffset: number | undefined;
 
-  constructor(source: TextSource, targets: AliasTargets, node: YamlNode, path: string, at = 0) {
+  constructor(
+    source: TextSource,
+    targets: AliasTargets,
+    node: YamlNode,
+    path: string,
+    keyOffset?: number,
+  ) {
     this.#source = source;
     this.#targets = targets;
     this.#node = isAlias(node) ? (targets.get(node) ?? null) : node;
     this.path = path;
-    this.#fallbackOffset = at;
+    this.#keyOffset = keyOffset;
   }
 
+  /** Where the value begins, or its key when there is no value. */
   get place(): Place {
-    return this.#source.place(this.#node?.range?.[0] ?? this.#fallbackOffset, this.path);
+    return this.#source.place(this.#node?.range?.[0] ?? this.#keyOffset ?? 0, this.path);
+  }
+
+  /** Where the line that declares it begins for a reader: its key, or itself in a list. */
+  get declaredAt(): Place {
+    return this.#keyOffset === undefined
+      ? this.place
+      : this.#source.place(this.#keyOffset, this.path);
   }
 
   get kind(): NodeKind {
@@ -105,7 +120,7 @@ export class Node {
   get items(): readonly Node[] {
     if (!isSeq(this.#node)) return [];
     return this.#node.items.map((item, i) =>
-      this.#child(item as YamlNode, `${this.path}[${i}]`, 0),
+      this.#child(item as YamlNode, `${this.path}[${i}]`, undefined),
     );
   }
 
@@ -113,7 +128,7 @@ export class Node {
   get(key: string): Node | undefined {
     if (!isMap(this.#node)) return undefined;
     const pair = this.#node.items.findLast((item) => keyText(item) === key);
-    if (pair !== undefined) return this.#entry(pair).value;
+    if (pair !== undefined) return this.#valueOf(pair);
     const hasMerge = this.#node.items.some((item) => keyText(item) === "<<");
     return hasMerge ? this.entries.find((entry) => entry.key === key)?.value : undefined;
   }
@@ -140,14 +155,17 @@ export class Node {
   }
 
   #entry(pair: Pair<ParsedNode, YamlNode>): Entry {
-    const key = keyText(pair);
-    const path = joinStep(this.path, pathKey(key));
-    const at = pair.key?.range?.[0] ?? 0;
-    return { key, place: this.#source.place(at, path), value: this.#child(pair.value, path, at) };
+    const value = this.#valueOf(pair);
+    return { key: keyText(pair), place: value.declaredAt, value };
   }
 
-  #child(node: YamlNode, path: string, at: number): Node {
-    return new Node(this.#source, this.#targets, node, path, at);
+  #valueOf(pair: Pair<ParsedNode, YamlNode>): Node {
+    const path = joinStep(this.path, pathKey(keyText(pair)));
+    return this.#child(pair.value, path, pair.key?.range?.[0] ?? 0);
+  }
+
+  #child(node: YamlNode, path: string, keyOffset: number | undefined): Node {
+    return new Node(this.#source, this.#targets, node, path, keyOffset);
   }
 }
 

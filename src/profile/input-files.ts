@@ -19,6 +19,7 @@ export interface InputFiles {
   list(folder: string): readonly string[] | InputProblem;
 }
 
+/** Tells a problem from what was asked for. */
 export function isProblem(value: unknown): value is InputProblem {
   return typeof value === "object" && value !== null && "code" in value && "message" in value;
 }

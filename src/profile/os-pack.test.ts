@@ -47,7 +47,7 @@ options:
     const provider = "ttl.sh/ubuntu:k3s-1.32.1-v4.6.13-demo";
     expect(read(values)).toMatchObject({
       provider: [provider],
-      others: [provider, "us-docker.pkg.dev/p/edge/stylus:v4.6.13"],
+      others: ["us-docker.pkg.dev/p/edge/stylus:v4.6.13"],
       faults: [],
       warnings: [],
     });

@@ -1,4 +1,5 @@
 import { type Findings, type Place, quoted } from "#base";
+import { formatReference } from "#reference";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import type { Pack } from "./pack.ts";
@@ -30,8 +31,11 @@ export function readOsPack(pack: Pack, scope: TemplateScope, findings: Findings)
   const credentials = readProviderCredentials(pack, scope, findings);
   if (uri !== undefined && readText(uri, findings) !== undefined) {
     const reference = readReferenceNode(uri, scope, findings);
-    const provider = reference === undefined ? undefined : { reference, place: uri.place };
-    return { provider, credentials, otherImages: images };
+    if (reference === undefined) return { provider: undefined, credentials, otherImages: images };
+    // The content list names it by template, which declares nothing that the location does not.
+    const name = formatReference(reference);
+    const otherImages = images.filter((image) => formatReference(image.reference) !== name);
+    return { provider: { reference, place: uri.declaredAt }, credentials, otherImages };
   }
   const [only, ...others] = images;
   if (only !== undefined && others.length === 0)

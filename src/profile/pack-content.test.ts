@@ -55,12 +55,12 @@ describe("readDeclaredImages()", () => {
       ),
     );
     expect(read).toEqual([
-      "quay.io/dell/a:v2.16.0 4:14",
-      "public.ecr.aws/x/b:1 5:14",
-      "docker.io/appdynamics/c:23.6.0-780 6:14",
-      "docker.io/library/busybox:1.37 9:14",
-      "docker.io/curlimages/curl:latest 10:14",
-      "us-docker.pkg.dev/p/stylus:v4.6.13 11:14",
+      "quay.io/dell/a:v2.16.0 4:7",
+      "public.ecr.aws/x/b:1 5:7",
+      "docker.io/appdynamics/c:23.6.0-780 6:7",
+      "docker.io/library/busybox:1.37 9:7",
+      "docker.io/curlimages/curl:latest 10:7",
+      "us-docker.pkg.dev/p/stylus:v4.6.13 11:7",
       "reg.example.com:5000/bare:1 12:7",
     ]);
     expect([faults, warnings]).toEqual([[], []]);

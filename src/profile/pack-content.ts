@@ -7,7 +7,7 @@ import type { TemplateScope } from "./scope.ts";
 import type { TextSource } from "./text-source.ts";
 import { readReferenceNode } from "./wanted.ts";
 
-/** A reference with its place. */
+/** A reference, and where it is declared: its key, or itself in a list. */
 export interface PlacedReference {
   readonly reference: Reference;
   readonly place: Place;
@@ -40,7 +40,7 @@ export function readDeclaredImages(
     const reference = image === undefined ? undefined : readReferenceNode(image, scope, findings);
     return image === undefined || reference === undefined
       ? []
-      : [{ reference, place: image.place }];
+      : [{ reference, place: image.declaredAt }];
   });
 }
 

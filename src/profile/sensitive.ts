@@ -11,6 +11,7 @@ export interface SensitiveText {
 /** Palette's exports mask sensitive values; no document says how, so every usual way counts. */
 const MASK = /^(?:[*•●]{3,}|[<[({]?(?:masked|redacted|hidden|sensitive|sanitized)[>\])}]?)$/i;
 
+/** Whether a text is what stands for a secret that was taken out. */
 export function isMasked(text: string): boolean {
   return MASK.test(text.trim());
 }

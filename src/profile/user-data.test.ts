@@ -238,7 +238,7 @@ describe("readUserData() and the rest", () => {
       httpProxy: "http://user:hunter2@proxy:3128",
       noProxy: "10.0.0.0/8,.local",
     });
-    expect(userData.isRedirectEnabled).toBe(false);
+    expect(userData.redirectOffAt).toMatchObject({ path: "stylus.imageRedirectWebhook.enable" });
     expect(faults).toEqual([]);
   });
 

@@ -1,4 +1,4 @@
-import type { Findings } from "#base";
+import type { Findings, Place } from "#base";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import { type MappingRule, readMappingRules } from "./mapping-rule.ts";
@@ -28,16 +28,17 @@ export interface UserData {
   readonly proxy: ProxyAddresses;
   /** `stylus.site.caCerts`, PEM: the host trusts them everywhere. */
   readonly caCertificates: readonly string[];
-  /** `stylus.imageRedirectWebhook.enable`. */
-  readonly isRedirectEnabled: boolean;
+  /** Where `stylus.imageRedirectWebhook.enable` is set to false; undefined where redirection is on. */
+  readonly redirectOffAt: Place | undefined;
 }
 
+/** What holds for a host without user data. */
 export const NO_USER_DATA: UserData = {
   externals: [],
   mappingRules: [],
   proxy: {},
   caCertificates: [],
-  isRedirectEnabled: true,
+  redirectOffAt: undefined,
 };
 
 const STYLUS_KEYS = [
@@ -95,10 +96,11 @@ export function readUserData(source: TextSource, findings: Findings): UserData {
   reportUnknownKeys(stylus, STYLUS_KEYS, findings);
   const webhook = readMap(stylus?.get("imageRedirectWebhook"), findings);
   reportUnknownKeys(webhook, ["enable", "port"], findings, "warning");
+  const isRedirected = readBoolean(webhook?.get("enable"), true, findings);
   return {
     ...readRegistries(top, stylus, findings),
     ...readSite(stylus, findings),
-    isRedirectEnabled: readBoolean(webhook?.get("enable"), true, findings),
+    redirectOffAt: isRedirected ? undefined : webhook?.get("enable")?.declaredAt,
   };
 }
 
