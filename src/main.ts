@@ -19,6 +19,7 @@ const PROXY_VARIABLES = [
 
 /** The one place that reads arguments, environment and clock, and that ends the process. */
 async function main(): Promise<void> {
+  watchAnswer();
   const env = { ...process.env };
   for (const name of PROXY_VARIABLES) delete process.env[name];
   const context: CliContext = {
@@ -47,11 +48,20 @@ function interruption(): AbortSignal {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  // A reader that went away (`dray plan | head`) is no failure of ours.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(EXIT.done);
-  });
+  process.on("SIGHUP", onSignal);
   return controller.signal;
+}
+
+/** An answer that could not be written is no answer, but a reader that had enough (`| head`) is content. */
+function watchAnswer(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") return;
+    process.stderr.write(
+      `error: Cannot write the answer: ${error.code ?? "writing failed"} on standard output [output-failed]\n` +
+        "  hint: Make room on the disk, or send the answer elsewhere\n",
+    );
+    process.exit(EXIT.failed);
+  });
 }
 
 void main();

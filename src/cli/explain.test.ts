@@ -74,7 +74,7 @@ quay.io/team/shop:1.2
     local-upload: An application pack declares it, so it is uploaded to the local registry as 10.0.0.5:30003/spectro-images/quay.io/team/shop:1.2
     local-serve: From then on the local registry 10.0.0.5:30003 answers the cluster for it
   declared at
-    store.json:17:113 spec.template.packs[1].values:pack.content.images[0].image
+    store.json:17:102 spec.template.packs[1].values:pack.content.images[0].image
 `);
   });
 

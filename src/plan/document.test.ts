@@ -70,10 +70,7 @@ describe("planDocument()", () => {
           { rule: "provider-location", text: expect.stringContaining("OS pack") },
           { rule: "provider-first", text: expect.stringContaining("No blob of any other image") },
         ],
-        at: [
-          { file: "profile.yaml", line: 20, column: 26 },
-          { file: "profile.yaml", line: 22, column: 25 },
-        ],
+        at: [{ file: "profile.yaml", line: 22, column: 13 }],
       },
     ]);
   });

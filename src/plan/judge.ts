@@ -184,9 +184,10 @@ export function warnSurprises(
       "Take the label out if that is right; else pull its images by another name",
     );
   }
-  if (!userData.isRedirectEnabled && site.runtime === undefined && local !== null) {
+  const { redirectOffAt } = userData;
+  if (redirectOffAt !== undefined && site.runtime === undefined && local !== null) {
     findings.warn(
-      { file: "", line: 1, column: 1, path: "stylus.imageRedirectWebhook.enable" },
+      redirectOffAt,
       "redirection-off",
       "imageRedirectWebhook.enable is false, so no runtime is redirected to the local registry",
       "Write runtime.kind in the site file to have it redirected",

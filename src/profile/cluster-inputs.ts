@@ -1,8 +1,6 @@
 import { type Findings, type Place, quoted } from "#base";
-import { formatReference } from "#reference";
 import { type ClusterProfile, readClusterProfiles } from "./cluster-profile.ts";
 import type { DeclaredRegistry } from "./declared-credential.ts";
-import { parseDocuments } from "./document.ts";
 import { type InputFiles, readTextFile } from "./input-files.ts";
 import { readAlwaysPullPlaces } from "./kubernetes-pack.ts";
 import type { MappingRule } from "./mapping-rule.ts";
@@ -14,7 +12,7 @@ import {
   readManifestImages,
   readSwapDisabledPlaces,
 } from "./pack-content.ts";
-import { readText, wholeFile } from "./reader.ts";
+import { readDocument, readMap, readText, wholeFile } from "./reader.ts";
 import {
   type PackedRegistry,
   readImageReplacementRules,
@@ -222,8 +220,8 @@ function readVariables(
   const variables = new Map<string, string>();
   for (const file of names.vars ?? []) {
     const source = readTextFile(files, file, findings);
-    const root = source === undefined ? undefined : parseDocuments(source, findings)[0];
-    for (const { key, value } of root?.entries ?? []) {
+    const root = source === undefined ? undefined : readDocument(source, findings);
+    for (const { key, value } of readMap(root, findings)?.entries ?? []) {
       variables.set(key, value.text ?? readText(value, findings) ?? "");
     }
   }
@@ -285,7 +283,7 @@ function readImageFiles(
 ): readonly PlacedReference[] {
   return names.flatMap((file) => {
     const source = readTextFile(files, file, findings, { name: shownName(file) });
-    const lines = source?.text.split("\n") ?? [];
+    const lines = source?.text.split(/\r?\n/) ?? [];
     return lines.flatMap((line, i) => {
       const text = line.replace(/(?:^|\s)#.*$/, "").trim();
       if (text === "") return [];
@@ -298,9 +296,4 @@ function readImageFiles(
       return readPlacedReference(text, place, findings);
     });
   });
-}
-
-/** The reference of a wanted image as text, normalised: what makes two declarations one image. */
-export function declaredName({ reference }: PlacedReference): string {
-  return formatReference(reference);
 }

@@ -29,7 +29,9 @@ export function readClusterProfiles(
   const roots = parseDocuments(source, findings).filter((root) => root.kind !== "null");
   const isBroken = findings.faults.length > faultsBefore;
   // What broken YAML seems to lack may only be what could not be read.
-  const readable = isBroken ? roots.filter((root) => packsOf(templateOf(root)) !== undefined) : roots;
+  const readable = isBroken
+    ? roots.filter((root) => packsOf(templateOf(root)) !== undefined)
+    : roots;
   const profiles = readable.flatMap((root) => readRoot(root, file, files, findings));
   if (profiles.length === 0 && findings.faults.length === faultsBefore) {
     findings.fault(
@@ -57,7 +59,8 @@ function readRoot(
 
 function templateOf(root: Node): Node {
   const spec = root.get("spec");
-  return spec?.get("template") ?? spec?.get("published") ?? spec?.get("draft") ?? spec ?? root;
+  const parts = ["template", "published", "draft"].map((key) => spec?.get(key));
+  return parts.find((part) => part?.kind === "map") ?? spec ?? root;
 }
 
 function packsOf(template: Node): Node | undefined {

@@ -1,6 +1,7 @@
 import { type Findings, type Place, quoted, type Secret } from "#base";
 import { type Location, tryParseLocation } from "#reference";
 import type { Node } from "./document.ts";
+import { withoutSecrets } from "./sensitive.ts";
 
 /** A registry as somebody declared it: where it is, who we are there, whom to trust. */
 export interface DeclaredRegistry {
@@ -32,7 +33,7 @@ export function readLocation(node: Node, text: string, findings: Findings): Loca
   findings.fault(
     node.place,
     "registry-invalid",
-    `Cannot read ${quoted(text)} as a registry: expected host, host:port or host/path`,
+    `Cannot read ${quoted(withoutSecrets(text))} as a registry: expected host, host:port or host/path`,
     'Write it like "registry.example.com:5000/team", without user, tag or digest',
   );
   return undefined;

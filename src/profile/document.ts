@@ -3,7 +3,6 @@ import {
   type Document,
   isAlias,
   isMap,
-  isPair,
   isScalar,
   isSeq,
   type Pair,
@@ -11,7 +10,7 @@ import {
   parseAllDocuments,
   type Scalar,
 } from "yaml";
-import { type Findings, type Place, quoted } from "#base";
+import { type Findings, type Place, printable, quoted } from "#base";
 import { embeddedSource, type ScalarStyle, type TextSource } from "./text-source.ts";
 
 /** One `key: value` of a mapping. */
@@ -22,6 +21,7 @@ export interface Entry {
   readonly value: Node;
 }
 
+/** What a value is; an empty one and `null` are the same. */
 export type NodeKind = "map" | "list" | "scalar" | "null";
 
 type YamlNode = ParsedNode | null;
@@ -30,13 +30,14 @@ type YamlNode = ParsedNode | null;
 const SYNTAX_FAULTS_MAX = 5;
 
 /**
- * Template expressions are not YAML: `image: {{ .x }}` would read as a mapping. Their braces are
- * swapped for noncharacters of the same length while YAML is parsed, so that every offset stays true.
- * `{{` can't begin anything in JSON, so JSON loses nothing.
+ * Template expressions are not YAML: `image: {{ .x }}` would read as a mapping. What YAML takes for
+ * an indicator in them is swapped for noncharacters of the same length while YAML is parsed, so that
+ * every offset stays true. `{{` can't begin anything in JSON, so JSON loses nothing.
  */
 const EXPRESSION = /\{\{[^{}\n]*\}\}/g;
-const OPEN = "\uFDD0\uFDD0";
-const CLOSE = "\uFDD1\uFDD1";
+const INDICATORS = "{}:#,[]";
+/** The first of the 32 noncharacters that Unicode keeps for a program's own use. */
+const MASK_START = 0xfdd0;
 
 /**
  * A value in a YAML or JSON document that a person wrote, with its place. Reading never throws: what
@@ -44,22 +45,36 @@ const CLOSE = "\uFDD1\uFDD1";
  */
 export class Node {
   readonly #source: TextSource;
-  readonly #document: Document.Parsed;
+  readonly #targets: AliasTargets;
   readonly #node: YamlNode;
   readonly path: string;
-  /** Offset to blame when the node itself is empty: the end of its key. */
-  readonly #fallbackOffset: number;
+  /** Where its key begins; undefined for an item of a list and for the root, which have none. */
+  readonly #keyOffset: number | undefined;
 
-  constructor(source: TextSource, document: Document.Parsed, node: YamlNode, path: string, at = 0) {
+  constructor(
+    source: TextSource,
+    targets: AliasTargets,
+    node: YamlNode,
+    path: string,
+    keyOffset?: number,
+  ) {
     this.#source = source;
-    this.#document = document;
-    this.#node = resolveAlias(document, node);
+    this.#targets = targets;
+    this.#node = isAlias(node) ? (targets.get(node) ?? null) : node;
     this.path = path;
-    this.#fallbackOffset = at;
+    this.#keyOffset = keyOffset;
   }
 
+  /** Where the value begins, or its key when there is no value. */
   get place(): Place {
-    return this.#source.place(this.#node?.range?.[0] ?? this.#fallbackOffset, this.path);
+    return this.#source.place(this.#node?.range?.[0] ?? this.#keyOffset ?? 0, this.path);
+  }
+
+  /** Where the line that declares it begins for a reader: its key, or itself in a list. */
+  get declaredAt(): Place {
+    return this.#keyOffset === undefined
+      ? this.place
+      : this.#source.place(this.#keyOffset, this.path);
   }
 
   get kind(): NodeKind {
@@ -105,7 +120,7 @@ export class Node {
   get items(): readonly Node[] {
     if (!isSeq(this.#node)) return [];
     return this.#node.items.map((item, i) =>
-      this.#child(item as YamlNode, `${this.path}[${i}]`, 0),
+      this.#child(item as YamlNode, `${this.path}[${i}]`, undefined),
     );
   }
 
@@ -113,7 +128,7 @@ export class Node {
   get(key: string): Node | undefined {
     if (!isMap(this.#node)) return undefined;
     const pair = this.#node.items.findLast((item) => keyText(item) === key);
-    if (pair !== undefined) return this.#entry(pair).value;
+    if (pair !== undefined) return this.#valueOf(pair);
     const hasMerge = this.#node.items.some((item) => keyText(item) === "<<");
     return hasMerge ? this.entries.find((entry) => entry.key === key)?.value : undefined;
   }
@@ -136,23 +151,21 @@ export class Node {
 
   /** The place of the character at an offset of {@link Node.text}. */
   placeWithin(offset: number): Place {
-    const { line, column, file } = this.embedded()?.place(offset, "") ?? this.place;
-    return { file, line, column, path: this.path };
+    return this.embedded()?.place(offset, "") ?? this.place;
   }
 
   #entry(pair: Pair<ParsedNode, YamlNode>): Entry {
-    const key = keyText(pair);
-    const path = this.path === "" ? pathKey(key) : `${this.path}.${pathKey(key)}`;
-    const range = pair.key?.range;
-    return {
-      key,
-      place: this.#source.place(range?.[0] ?? 0, path),
-      value: this.#child(pair.value, path, range?.[0] ?? 0),
-    };
+    const value = this.#valueOf(pair);
+    return { key: keyText(pair), place: value.declaredAt, value };
   }
 
-  #child(node: YamlNode, path: string, at: number): Node {
-    return new Node(this.#source, this.#document, node, path, at);
+  #valueOf(pair: Pair<ParsedNode, YamlNode>): Node {
+    const path = joinStep(this.path, pathKey(keyText(pair)));
+    return this.#child(pair.value, path, pair.key?.range?.[0] ?? 0);
+  }
+
+  #child(node: YamlNode, path: string, keyOffset: number | undefined): Node {
+    return new Node(this.#source, this.#targets, node, path, keyOffset);
   }
 }
 
@@ -165,12 +178,6 @@ function keyText(pair: Pair<ParsedNode, YamlNode>): string {
   const key = pair.key as unknown;
   if (!isScalar(key)) return "";
   return unmask(typeof key.value === "string" ? key.value : (key.source ?? String(key.value)));
-}
-
-function resolveAlias(document: Document.Parsed, node: YamlNode): YamlNode {
-  return isAlias(node)
-    ? (((node as Alias).resolve(document) as YamlNode | undefined) ?? null)
-    : node;
 }
 
 function styleOf(node: Scalar): ScalarStyle {
@@ -189,14 +196,25 @@ function styleOf(node: Scalar): ScalarStyle {
 }
 
 function mask(text: string): string {
-  return text.replace(EXPRESSION, (match) => `${OPEN}${match.slice(2, -2)}${CLOSE}`);
+  return text.replace(EXPRESSION, (expression) =>
+    expression.replace(/[{}:#,[\]]/g, (indicator) =>
+      String.fromCharCode(MASK_START + INDICATORS.indexOf(indicator)),
+    ),
+  );
 }
 
 function unmask(text: string): string {
-  return text.includes("\uFDD0") ? text.replaceAll(OPEN, "{{").replaceAll(CLOSE, "}}") : text;
+  if (!text.includes("\uFDD0")) return text;
+  return text.replace(
+    /[\uFDD0-\uFDD6]/g,
+    (masked) => INDICATORS[masked.charCodeAt(0) - MASK_START] ?? masked,
+  );
 }
 
-/** Decides whether a key that is written twice at a path is a fault here, or somebody else's business. */
+/**
+ * Decides whether a key that is written twice is a fault here, or somebody else's business; the last
+ * item of the path is the key.
+ */
 export type DuplicateRule = (path: readonly string[]) => "fault" | "warning";
 
 /**
@@ -209,22 +227,15 @@ export function parseDocuments(
   duplicates: DuplicateRule = () => "fault",
 ): readonly Node[] {
   try {
-    const documents = parseYaml(source.text);
-    for (const document of documents) {
+    return parseYaml(source.text).flatMap((document) => {
       reportSyntax(source, document, findings);
-      reportDuplicates(source, document, findings, duplicates);
-    }
-    return documents.map((document) => new Node(source, document, document.contents, ""));
+      const targets = new Survey(source, findings, duplicates).of(document);
+      return targets === undefined ? [] : [new Node(source, targets, document.contents, "")];
+    });
   } catch (error) {
     // The parser recurses once a level: a stack overflow is what deep nesting looks like.
     if (!(error instanceof RangeError)) throw error;
-    const message = "Cannot read the document: it is nested too deeply";
-    findings.fault(
-      source.place(0, ""),
-      "yaml-broken",
-      message,
-      "Check that this is the file you meant to give",
-    );
+    reportTooDeep(source.place(0, ""), findings);
     return [];
   }
 }
@@ -241,52 +252,136 @@ function parseYaml(text: string): readonly Document.Parsed[] {
 }
 
 function reportSyntax(source: TextSource, document: Document.Parsed, findings: Findings): void {
-  for (const { message, pos } of document.errors.slice(0, SYNTAX_FAULTS_MAX)) {
+  const { errors } = document;
+  // The parser catches its own stack overflow and reports it as if it were an error of syntax.
+  const tooDeep = errors.find(({ message }) => message.includes("call stack"));
+  if (tooDeep !== undefined) reportTooDeep(source.place(tooDeep.pos[0], ""), findings);
+  const told = tooDeep === undefined ? errors.slice(0, SYNTAX_FAULTS_MAX) : [];
+  for (const { message, pos } of told) {
     findings.fault(
       source.place(pos[0], ""),
       "yaml-broken",
-      `Cannot read the document as YAML: ${quoted(message.split("\n")[0] ?? "", 160).slice(1, -1)}`,
+      `Cannot read the document as YAML: ${withoutContent(message)}`,
       "Mend the line; quote values that hold special characters, and indent with blanks, never with tabs",
     );
   }
 }
 
-function reportDuplicates(
-  source: TextSource,
-  document: Document.Parsed,
-  findings: Findings,
-  rule: DuplicateRule,
-): void {
-  const walk = (node: unknown, path: readonly string[]): void => {
-    if (isSeq(node)) for (const item of node.items) walk(item, path);
-    if (!isMap(node)) return;
-    const seen = new Set<string>();
-    for (const pair of node.items) {
-      if (!isPair(pair) || !isScalar(pair.key)) continue;
-      const key = keyText(pair as Pair<ParsedNode, YamlNode>);
-      if (seen.has(key) && key !== "<<") {
-        reportDuplicate(
-          source.place(pair.key.range?.[0] ?? 0, [...path, key].join(".")),
-          key,
-          rule(path),
-          findings,
-        );
-      }
-      seen.add(key);
-      if (pair.value !== null) walk(pair.value, [...path, key]);
-    }
-  };
-  walk(document.contents, []);
+/** What the parser quotes could be a piece of a password, so its messages are cut before it. */
+function withoutContent(message: string): string {
+  const cut = message.replace(/(?:(?<=\S): |(?<=sequence) |\n)[\s\S]*/, "");
+  return printable(cut.replace(/^The \S+ tag/, "The tag"));
 }
 
-function reportDuplicate(
-  place: Place,
-  key: string,
-  kind: "fault" | "warning",
-  findings: Findings,
-): void {
-  const message = `Key ${quoted(key)} is written twice in one mapping`;
-  const remedy = "Keep one of the two; YAML does not say which of them holds";
-  if (kind === "fault") findings.fault(place, "key-duplicate", message, remedy);
-  else findings.warn(place, "key-duplicate", message, remedy);
+function reportTooDeep(place: Place, findings: Findings): void {
+  reportBroken(place, "it is nested too deeply", findings);
+}
+
+function reportBroken(place: Place, state: string, findings: Findings): void {
+  findings.fault(
+    place,
+    "yaml-broken",
+    `Cannot read the document: ${state}`,
+    "Check that this is the file you meant to give",
+  );
+}
+
+/** What each alias stands for; none leads to itself. */
+type AliasTargets = ReadonlyMap<Alias.Parsed, YamlNode>;
+
+/** How many values aliases may add to a document before they are taken for an attack. */
+const ALIASED_VALUES_MAX = 100_000;
+
+/** One walk through a document before it is used: duplicate keys, and where the aliases lead. */
+class Survey {
+  readonly #source: TextSource;
+  readonly #findings: Findings;
+  readonly #rule: DuplicateRule;
+  readonly #path: string[] = [];
+  readonly #anchors = new Map<string, { readonly node: ParsedNode; readonly size: number }>();
+  readonly #targets = new Map<Alias.Parsed, YamlNode>();
+  #aliasedValues = 0;
+
+  constructor(source: TextSource, findings: Findings, rule: DuplicateRule) {
+    this.#source = source;
+    this.#findings = findings;
+    this.#rule = rule;
+  }
+
+  /** Undefined when the document is not to be read at all. */
+  of({ contents }: Document.Parsed): AliasTargets | undefined {
+    this.#measure(contents);
+    if (this.#aliasedValues <= ALIASED_VALUES_MAX) return this.#targets;
+    reportBroken(this.#source.place(0, ""), "its aliases make it too large", this.#findings);
+    return undefined;
+  }
+
+  /** How many values a node holds, aliases written out. */
+  #measure(node: YamlNode): number {
+    if (node === null) return 1;
+    if (isAlias(node)) return this.#follow(node);
+    let size = 1;
+    if (isMap(node)) size += this.#measureMap(node.items);
+    else if (isSeq(node)) size += this.#measureList(node.items);
+    // Only now, so that an alias inside of what it names finds nothing and no loop can arise.
+    if (node.anchor !== undefined) this.#anchors.set(node.anchor, { node, size });
+    return size;
+  }
+
+  #follow(alias: Alias.Parsed): number {
+    const target = this.#anchors.get(alias.source);
+    if (target === undefined) {
+      this.#findings.fault(
+        this.#source.place(alias.range[0], this.#where()),
+        "alias-unknown",
+        "Cannot read the alias: there is no anchor of its name before it",
+        "Write the value out; a text that begins with * must be quoted",
+      );
+      return 1;
+    }
+    this.#targets.set(alias, target.node);
+    this.#aliasedValues += target.size;
+    return target.size;
+  }
+
+  #measureList(items: readonly unknown[]): number {
+    let size = 0;
+    for (const [i, item] of items.entries()) {
+      this.#path.push(`[${i}]`);
+      size += this.#measure(item as YamlNode);
+      this.#path.pop();
+    }
+    return size;
+  }
+
+  #measureMap(pairs: readonly Pair<ParsedNode, YamlNode>[]): number {
+    const seen = new Set<string>();
+    let size = 0;
+    for (const pair of pairs) {
+      const key = keyText(pair);
+      this.#path.push(pathKey(key));
+      if (seen.has(key) && key !== "<<") this.#reportDuplicate(pair.key, key);
+      seen.add(key);
+      size += this.#measure(pair.value);
+      this.#path.pop();
+    }
+    return size;
+  }
+
+  #reportDuplicate({ range }: ParsedNode, key: string): void {
+    const place = this.#source.place(range[0], this.#where());
+    const message = `Key ${quoted(key)} is written twice in one mapping`;
+    const remedy = "Keep one of the two; YAML does not say which of them holds";
+    if (this.#rule(this.#path) === "fault")
+      this.#findings.fault(place, "key-duplicate", message, remedy);
+    else this.#findings.warn(place, "key-duplicate", message, remedy);
+  }
+
+  #where(): string {
+    return this.#path.reduce((path, step) => joinStep(path, step), "");
+  }
+}
+
+function joinStep(path: string, step: string): string {
+  return path === "" || step.startsWith("[") ? `${path}${step}` : `${path}.${step}`;
 }

@@ -19,13 +19,15 @@ export interface InputFiles {
   list(folder: string): readonly string[] | InputProblem;
 }
 
+/** Tells a problem from what was asked for. */
 export function isProblem(value: unknown): value is InputProblem {
   return typeof value === "object" && value !== null && "code" in value && "message" in value;
 }
 
 /** Joins a path to a folder; an absolute path stays as it is. */
 export function joinPath(folder: string, path: string): string {
-  return path.startsWith("/") || folder === "" ? path : `${folder}/${path}`;
+  if (path.startsWith("/") || folder === "") return path;
+  return folder.endsWith("/") ? `${folder}${path}` : `${folder}/${path}`;
 }
 
 /** The folder part of a path, empty for a bare name. */

@@ -1,6 +1,7 @@
 import { type Findings, type Place, quoted } from "#base";
 import { type Location, tryParseLocation } from "#reference";
 import { type Node, parseDocuments } from "./document.ts";
+import { withoutSecrets } from "./sensitive.ts";
 
 /** Images whose name lies in `from` are fetched from `to`, the rest of the path kept. */
 export interface MappingRule {
@@ -81,6 +82,7 @@ function parseSource(key: string): Location | undefined {
     .trim()
     .replace(/^[a-z][a-z0-9+.-]*:\/\//i, "")
     .replace(/\/+$/, "");
+  if (bare === "") return undefined;
   const first = bare.split("/")[0] ?? "";
   const isRegistry = first === "localhost" || /[.:[]/.test(first) || first !== first.toLowerCase();
   return tryParseLocation(isRegistry ? bare : `docker.io/${bare}`);
@@ -90,7 +92,7 @@ function reportSide(place: Place, text: string, side: string, findings: Findings
   findings.fault(
     place,
     "mapping-rule-invalid",
-    `Cannot read ${quoted(text)} as the ${side} of a mapping rule: expected host, host:port or host/path`,
+    `Cannot read ${quoted(withoutSecrets(text))} as the ${side} of a mapping rule: expected host, host:port or host/path`,
     'Write it like "quay.io/team": "registry.example.com/mirror/team", without tag or digest',
   );
 }

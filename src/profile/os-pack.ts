@@ -1,10 +1,12 @@
 import { type Findings, type Place, quoted } from "#base";
+import { formatReference } from "#reference";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import type { Node } from "./document.ts";
 import type { Pack } from "./pack.ts";
 import { type PlacedReference, readDeclaredImages } from "./pack-content.ts";
-import { readMap, reportUnknownKeys } from "./reader.ts";
+import { readMap, readText, reportUnknownKeys } from "./reader.ts";
 import { findDotted, type TemplateScope } from "./scope.ts";
-import { readCertificates, sensitive } from "./sensitive.ts";
+import { isMasked, readCertificates, sensitive } from "./sensitive.ts";
 import { readReferenceNode } from "./wanted.ts";
 
 /** What the OS pack says of the provider image: where it is, and who may fetch it. */
@@ -26,12 +28,14 @@ export function readOsPack(pack: Pack, scope: TemplateScope, findings: Findings)
   const images = readDeclaredImages(pack, scope, findings);
   const uri =
     pack.values === undefined ? undefined : findDotted(pack.values, ["options", "system", "uri"]);
-  const hasUri = uri !== undefined && (uri.text ?? "").trim() !== "";
   const credentials = readProviderCredentials(pack, scope, findings);
-  if (hasUri) {
+  if (uri !== undefined && readText(uri, findings) !== undefined) {
     const reference = readReferenceNode(uri, scope, findings);
-    const provider = reference === undefined ? undefined : { reference, place: uri.place };
-    return { provider, credentials, otherImages: images };
+    if (reference === undefined) return { provider: undefined, credentials, otherImages: images };
+    // The content list names it by template, which declares nothing that the location does not.
+    const name = formatReference(reference);
+    const otherImages = images.filter((image) => formatReference(image.reference) !== name);
+    return { provider: { reference, place: uri.declaredAt }, credentials, otherImages };
   }
   const [only, ...others] = images;
   if (only !== undefined && others.length === 0)
@@ -56,19 +60,24 @@ function readProviderCredentials(
 ): DeclaredRegistry | undefined {
   const node = readMap(pack.values?.get("providerCredentials"), findings);
   if (node === undefined) return undefined;
-  reportUnknownKeys(node, CREDENTIAL_KEYS, findings);
-  const text = (key: string): string | undefined => {
+  reportUnknownKeys(node, CREDENTIAL_KEYS, findings, "warning");
+  const given = (key: string): Node | undefined => {
     const child = node.get(key);
+    return readText(child, findings) === undefined ? undefined : child;
+  };
+  const resolved = (child: Node | undefined) => {
     return child === undefined ? undefined : scope.resolve(child)?.trim() || undefined;
   };
-  const [registry, username, password] = [text("registry"), text("user"), text("password")];
+  const [registryNode, passwordNode] = [given("registry"), given("password")];
+  const [registry, username] = [resolved(registryNode), resolved(given("user"))];
+  const password =
+    passwordNode === undefined ? undefined : scope.resolveSecret(passwordNode)?.trim() || undefined;
   const certificates = readCertificates(node.get("certificates"), findings);
   if (registry === undefined) {
     if (username !== undefined || password !== undefined)
       reportMissingRegistry(node.place, findings);
     return undefined;
   }
-  const registryNode = node.get("registry");
   const location =
     registryNode === undefined ? undefined : readLocation(registryNode, registry, findings);
   if (location === undefined) return undefined;
@@ -78,7 +87,7 @@ function readProviderCredentials(
     location,
     ...(username === undefined ? {} : { username }),
     ...(hidden === undefined ? {} : { password: hidden.secret }),
-    isMasked: hidden?.isMasked ?? false,
+    isMasked: (hidden?.isMasked ?? false) || isMasked(username ?? ""),
     insecure: false,
     certificates,
     place: registryNode?.place ?? node.place,

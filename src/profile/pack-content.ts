@@ -1,6 +1,5 @@
-import { type Findings, type Place, quoted } from "#base";
-import type { Reference } from "#reference";
-import { readReference } from "#reference";
+import type { Findings, Place } from "#base";
+import { type Reference, readReference } from "#reference";
 import type { Node } from "./document.ts";
 import { manifestDocuments, type Pack } from "./pack.ts";
 import { readList, readMap, readText, reportUnknownKeys } from "./reader.ts";
@@ -8,7 +7,7 @@ import type { TemplateScope } from "./scope.ts";
 import type { TextSource } from "./text-source.ts";
 import { readReferenceNode } from "./wanted.ts";
 
-/** A reference with its place. */
+/** A reference, and where it is declared: its key, or itself in a list. */
 export interface PlacedReference {
   readonly reference: Reference;
   readonly place: Place;
@@ -41,14 +40,14 @@ export function readDeclaredImages(
     const reference = image === undefined ? undefined : readReferenceNode(image, scope, findings);
     return image === undefined || reference === undefined
       ? []
-      : [{ reference, place: image.place }];
+      : [{ reference, place: image.declaredAt }];
   });
 }
 
 /** An entry is `{image: reference}`; a bare reference is understood as well. */
 function readImageItem(item: Node, findings: Findings): Node | undefined {
   if (item.kind === "scalar") return item;
-  reportUnknownKeys(item, ["image"], findings);
+  reportUnknownKeys(item, ["image"], findings, "warning");
   const image = item.get("image");
   if (image !== undefined && readText(image, findings) !== undefined) return image;
   const isMisspelt = item.entries.some(({ key }) => key !== "image") && image === undefined;
@@ -75,7 +74,7 @@ export function readSwapDisabledPlaces(pack: Pack): readonly Place[] {
 
 /** `image: x` as a key of YAML at the start of a line, or `"image": "x"` anywhere, as in JSON. */
 const IMAGE_LINE =
-  /(?:^[ \t]*(?:-[ \t]+)*["']?image["']?[ \t]*:[ \t]+|"image"[ \t]*:[ \t]*)(["']?)(?<image>[^\s"'#{}[\],]+)\1/dgm;
+  /(?:^[ \t]*(?:-[ \t]+)*["']?image["']?[ \t]*:[ \t]+|"image"[ \t]*:[ \t]*)(["']?)(?<image>[^\s"'#{}[\],]+)\1(?=[\s,}\]]|$)/dgm;
 const NOT_AN_IMAGE = /^(?:true|false|null|~|[|>][+-]?|[&*!].*)$/;
 
 /** Literal images in a manifest. It may be a template that no YAML parser reads, so it is read by lines. */
@@ -95,9 +94,4 @@ export function documentsMentioning(pack: Pack, text: string): readonly TextSour
     .filter((manifest) => manifest.text.includes(text))
     .flatMap(manifestDocuments)
     .filter((document) => document.text.includes(text));
-}
-
-/** A name for messages that can't be mistaken for prose. */
-export function packLabel(pack: Pack): string {
-  return `pack ${quoted(pack.name, 80)}`;
 }

@@ -1,8 +1,9 @@
 import { type Findings, nearest, type Place, quoted } from "#base";
-import { type DuplicateRule, type Node, parseDocuments } from "./document.ts";
+import type { Node } from "./document.ts";
 import { folderOf, type InputFiles, isProblem, joinPath, readTextFile } from "./input-files.ts";
 import { LAYERS, type Layer } from "./layer.ts";
-import { readList, readMap, readText } from "./reader.ts";
+import { readPackValues } from "./pack-values.ts";
+import { readDocument, readList, readMap, readText } from "./reader.ts";
 import { sliceSource, type TextSource } from "./text-source.ts";
 
 /** One layer of a cluster profile. */
@@ -16,14 +17,6 @@ export interface Pack {
   /** Where the profile names the pack. */
   readonly place: Place;
 }
-
-/**
- * What the rest of a pack's values holds is Helm's business, where of keys written twice the last one
- * counts. In what is read here it must be clear which one was meant.
- */
-const OWN_ROOT_KEYS: ReadonlySet<string> = new Set(["pack", "options", "providerCredentials"]);
-const valuesDuplicates: DuplicateRule = (path) =>
-  path.length === 0 || OWN_ROOT_KEYS.has(path[0] ?? "") ? "fault" : "warning";
 
 /** Reads one entry of a profile's packs: inline, or a `path:` to the folder of a pack. */
 export function readPack(
@@ -85,11 +78,10 @@ function readFolder(
   const listed = files.list(joinPath(profileFolder, `${bare}/manifests`));
   const manifests = isProblem(listed)
     ? []
-    : listed.filter((file) => /\.(?:ya?ml|json)$/.test(file));
+    : listed.filter((file) => /^[^.].*\.(?:ya?ml|json)$/.test(file));
   return {
-    descriptor: descriptor === undefined ? undefined : parseDocuments(descriptor, findings)[0],
-    values:
-      values === undefined ? undefined : parseDocuments(values, findings, valuesDuplicates)[0],
+    descriptor: descriptor === undefined ? undefined : readDocument(descriptor, findings),
+    values: values === undefined ? undefined : readPackValues(values, findings),
     manifests: manifests.flatMap((file) => read(`manifests/${file}`) ?? []),
   };
 }
@@ -99,17 +91,13 @@ function readValues(node: Node | undefined, findings: Findings): Node | undefine
   if (node === undefined || node.kind === "null") return undefined;
   if (node.kind === "map") return node;
   const source = node.embedded();
-  if (source !== undefined) {
-    const root = parseDocuments(source, findings, valuesDuplicates)[0];
-    return root === undefined || root.kind === "null" ? undefined : readMap(root, findings);
-  }
-  return readMap(node, findings);
+  return source === undefined ? readMap(node, findings) : readPackValues(source, findings);
 }
 
 function readManifests(node: Node | undefined, findings: Findings): readonly TextSource[] {
   return readList(node, findings).flatMap((item) => {
     const content = item.get("content");
-    return content?.embedded() ?? [];
+    return readText(content, findings) === undefined ? [] : (content?.embedded() ?? []);
   });
 }
 

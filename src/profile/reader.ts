@@ -1,7 +1,30 @@
 import { type Findings, nearest, type Place, quoted } from "#base";
-import type { Node } from "./document.ts";
+import { type DuplicateRule, type Node, parseDocuments } from "./document.ts";
+import type { TextSource } from "./text-source.ts";
 
 /** Reading typed values out of {@link Node}s: what is of the wrong shape is reported, and left out. */
+
+/**
+ * The root of a text that is to hold one document, undefined when it is empty. Empty documents before
+ * it are passed over, as the comments and `---` that templates leave behind make them.
+ */
+export function readDocument(
+  source: TextSource,
+  findings: Findings,
+  duplicates?: DuplicateRule,
+): Node | undefined {
+  const roots = parseDocuments(source, findings, duplicates);
+  const [root, ignored] = roots.filter(({ kind }) => kind !== "null");
+  if (ignored !== undefined) {
+    findings.warn(
+      ignored.place,
+      "document-ignored",
+      "A second document begins here, and only the first one is read",
+      "Merge the two, or take out the --- between them",
+    );
+  }
+  return root;
+}
 
 /** The text of a scalar, trimmed; a fault when it is a mapping or list, undefined when it is empty or absent. */
 export function readText(node: Node | undefined, findings: Findings): string | undefined {
@@ -53,21 +76,24 @@ export function readChoice<T extends string>(
   return undefined;
 }
 
-/** Reports the keys of a mapping that nobody reads: as faults in our own files, else only near misses. */
+/**
+ * Reports the keys of a mapping that nobody reads: as faults in our own files, as warnings where we
+ * know all keys that there are, else only near misses.
+ */
 export function reportUnknownKeys(
   node: Node | undefined,
   known: readonly string[],
   findings: Findings,
-  severity: "fault" | "near-miss" = "near-miss",
+  severity: "fault" | "warning" | "near-miss" = "near-miss",
 ): void {
   for (const { key, place } of node?.entries ?? []) {
     if (known.includes(key)) continue;
-    const meant = nearest(key, known);
+    const meant = nearest(key, known) ?? nearest(key.replace(/y$/, "ies"), known);
     const remedy =
       meant === undefined ? `Known keys are ${known.join(", ")}` : `Did you mean "${meant}"?`;
     if (severity === "fault") {
       findings.fault(place, "key-unknown", `Unknown key ${quoted(key)}`, remedy);
-    } else if (meant !== undefined) {
+    } else if (meant !== undefined || severity === "warning") {
       findings.warn(
         place,
         "key-unknown",
@@ -79,23 +105,19 @@ export function reportUnknownKeys(
 }
 
 function wrongShape(node: Node, expected: string, findings: Findings): undefined {
-  const found = {
-    map: "a mapping",
-    list: "a list",
-    scalar: quoted(node.text ?? "", 60),
-    null: "nothing",
-  };
+  const found = { map: "a mapping", list: "a list", scalar: "a text", null: "nothing" };
+  const object = node.path === "" ? "the document" : `the value of "${lastKey(node.path)}"`;
   findings.fault(
     node.place,
     "value-wrong-shape",
-    `Cannot use the value of "${lastKey(node.path)}": it is ${found[node.kind]}, expected ${expected}`,
+    `Cannot use ${object}: it is ${found[node.kind]}, expected ${expected}`,
     `Write ${expected} there, or leave the key out`,
   );
   return undefined;
 }
 
 function lastKey(path: string): string {
-  return /(?:^|[.:])("[^"]*"|[^.:]+)$/.exec(path)?.[1] ?? path;
+  return (/(?:^|[.:])("[^"]*"|[^.:]+)$/.exec(path)?.[1] ?? path).replaceAll('"', "");
 }
 
 /** A place for what concerns a file as a whole. */

@@ -3,14 +3,21 @@ import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
 import { type Node, parseDocuments } from "./document.ts";
 import type { Pack } from "./pack.ts";
 import { documentsMentioning } from "./pack-content.ts";
-import { readText } from "./reader.ts";
+import { readText, reportUnknownKeys } from "./reader.ts";
 import { decodeBase64, isMasked, sensitive } from "./sensitive.ts";
 
 const REGISTRY_LABEL = "spectrocloud.com/registry";
 
+/** What may hold one; the rest of a manifest may be a template that is no YAML, and isn't ours. */
+const SECRET_KIND = /kind["']?[ \t]*:[ \t]*["']?(?:Secret|List)\b/;
+
+/** `name` and `type` stand in older samples and mean nothing here. */
+const FIELDS = ["url", "username", "password", "name", "type"] as const;
+
 /** Registry Secrets in a pack's manifests: a `Secret` labelled `spectrocloud.com/registry: "true"`. */
 export function readRegistrySecrets(pack: Pack, findings: Findings): readonly DeclaredRegistry[] {
   return documentsMentioning(pack, REGISTRY_LABEL)
+    .filter(({ text }) => SECRET_KIND.test(text))
     .flatMap((source) => parseDocuments(source, findings))
     .flatMap((root) =>
       root.get("kind")?.text === "List" ? (root.get("items")?.items ?? []) : [root],
@@ -28,15 +35,12 @@ function isRegistrySecret(node: Node): boolean {
 
 function readRegistrySecret(secret: Node, findings: Findings): DeclaredRegistry | undefined {
   const name = readText(secret.at("metadata", "name"), findings) ?? "unnamed";
+  reportUnknownKeys(secret.get("data"), FIELDS, findings, "warning");
+  reportUnknownKeys(secret.get("stringData"), FIELDS, findings, "warning");
   const field = (key: string) => readField(secret, key, findings);
   const [url, username, password] = [field("url"), field("username"), field("password")];
   if (url === undefined) {
-    findings.fault(
-      secret.place,
-      "secret-without-url",
-      `Cannot use the registry Secret ${quoted(name)}: it has no url`,
-      "Add data.url: the registry's host, as base64",
-    );
+    reportMissingUrl(secret, name, findings);
     return undefined;
   }
   const location = readLocation(url.node, url.text, findings);
@@ -52,6 +56,17 @@ function readRegistrySecret(secret: Node, findings: Findings): DeclaredRegistry 
     certificates: [],
     place: secret.at("metadata", "name")?.place ?? secret.place,
   };
+}
+
+function reportMissingUrl(secret: Node, name: string, findings: Findings): void {
+  const written = secret.at("data", "url")?.text ?? "";
+  if (written !== "" && decodeBase64(written) === undefined) return;
+  findings.fault(
+    secret.place,
+    "secret-without-url",
+    `Cannot use the registry Secret ${quoted(name)}: it has no url`,
+    "Add data.url: the registry's host, as base64",
+  );
 }
 
 /** A field of `stringData`, or of `data` with its base64 undone. */

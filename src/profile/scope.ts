@@ -1,4 +1,4 @@
-import { type Findings, nearest, type Place, printable } from "#base";
+import { Findings, nearest, type Place, printable } from "#base";
 import type { Node } from "./document.ts";
 import {
   callFunction,
@@ -20,8 +20,8 @@ export interface TemplateValues {
   macro(name: string): string | undefined;
 }
 
-/** How long a filled-in value may get: bounds templates that multiply themselves. */
-const VALUE_LENGTH_MAX = 65_536;
+/** How long a template and what it gives may get: bounds templates that multiply themselves. */
+const VALUE_LENGTH_MAX = 8_192;
 
 /**
  * Fills in templates. A pack's values may be templates themselves, so paths are followed until plain
@@ -31,6 +31,8 @@ const VALUE_LENGTH_MAX = 65_536;
 export class TemplateScope {
   readonly #values: TemplateValues;
   readonly #findings: Findings;
+  /** Pack values that were filled in before: without it, values of values multiply the work. */
+  readonly #filled = new Map<string, string | undefined>();
 
   constructor(values: TemplateValues, findings: Findings) {
     this.#values = values;
@@ -44,11 +46,22 @@ export class TemplateScope {
     return this.#fill(text, (offset) => node.placeWithin(offset), []);
   }
 
+  /** {@link resolve} for a secret: what is in it is told to nobody, not even what is wrong with it. */
+  resolveSecret(node: Node): string | undefined {
+    const unseen = new Findings();
+    const text = new TemplateScope(this.#values, unseen).resolve(node);
+    for (const { code, message, remedy, ...place } of unseen.warnings)
+      this.#findings.warn(place, code, message, remedy);
+    if (unseen.hasFaults) this.#report(secretTemplate(), (offset) => node.placeWithin(offset));
+    return text;
+  }
+
   #fill(
     text: string,
     placeAt: (offset: number) => Place,
     trail: readonly string[],
   ): string | undefined {
+    if (text.length > VALUE_LENGTH_MAX) return this.#report(tooLong(0), placeAt);
     const parts = parseTemplate(text);
     if (!isParts(parts)) return this.#report(parts, placeAt);
     let filled = "";
@@ -99,7 +112,11 @@ export class TemplateScope {
       const text = node.text;
       if (text === undefined) return notText(path, offset);
       if (!isTemplate(text)) return text;
-      return this.#fill(text, (at) => node.placeWithin(at), [...trail, path]);
+      if (!this.#filled.has(path)) {
+        const filled = this.#fill(text, (at) => node.placeWithin(at), [...trail, path]);
+        this.#filled.set(path, filled);
+      }
+      return this.#filled.get(path);
     }
     const value =
       family === "system"
@@ -199,10 +216,20 @@ function notText(path: string, offset: number): TemplateProblem {
   };
 }
 
+function secretTemplate(): TemplateProblem {
+  return {
+    code: "template-syntax",
+    message: "Cannot fill in the template in a secret value",
+    remedy:
+      'Write it like "{{ .spectro.macro.name }}"; a password that holds {{ can be a macro itself',
+    offset: 0,
+  };
+}
+
 function tooLong(offset: number): TemplateProblem {
   return {
     code: "template-syntax",
-    message: `Cannot fill in the template: it grows beyond ${VALUE_LENGTH_MAX} characters`,
+    message: `Cannot fill in the template: it is longer than ${VALUE_LENGTH_MAX} characters`,
     remedy: "Check for values that repeat each other",
     offset,
   };

@@ -1,5 +1,6 @@
 import { type Findings, Secret } from "#base";
 import type { Node } from "./document.ts";
+import { readText } from "./reader.ts";
 
 /** A password as a file holds it: the secret itself, or the mask that an export left in its place. */
 export interface SensitiveText {
@@ -10,6 +11,7 @@ export interface SensitiveText {
 /** Palette's exports mask sensitive values; no document says how, so every usual way counts. */
 const MASK = /^(?:[*•●]{3,}|[<[({]?(?:masked|redacted|hidden|sensitive|sanitized)[>\])}]?)$/i;
 
+/** Whether a text is what stands for a secret that was taken out. */
 export function isMasked(text: string): boolean {
   return MASK.test(text.trim());
 }
@@ -17,6 +19,16 @@ export function isMasked(text: string): boolean {
 /** Wraps a text that is a secret. */
 export function sensitive(text: string): SensitiveText {
   return { secret: new Secret(text), isMasked: isMasked(text) };
+}
+
+/**
+ * A registry or image as a person wrote it, for a message: a password pasted with it, as in
+ * `https://user:password@host` or behind a `?`, is left out.
+ */
+export function withoutSecrets(text: string): string {
+  return text
+    .replace(/^([A-Za-z][A-Za-z0-9+.-]*:\/\/)?[^/@]*@(?!sha(?:256|512):)/, "$1…@")
+    .replace(/\?[\s\S]*/, "?…");
 }
 
 /** Strict base64 (line breaks allowed) as UTF-8 text; undefined when it is none. */
@@ -45,8 +57,8 @@ export function readCertificates(node: Node | undefined, findings: Findings): re
   if (node === undefined || node.kind === "null") return [];
   const items = node.kind === "list" ? node.items : [node];
   return items.flatMap((item) => {
-    const text = item.text?.trim() ?? "";
-    if (text === "") return [];
+    const text = readText(item, findings);
+    if (text === undefined) return [];
     const certificates = parsePem(text) ?? parsePem(decodeBase64(text) ?? "");
     if (certificates !== undefined) return certificates;
     findings.fault(

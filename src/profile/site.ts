@@ -3,19 +3,20 @@ import { type LinkSettings, UNLIMITED_LINK } from "#link";
 import { type Platform, parsePlatform } from "#oci";
 import { formatLocation, type Location, readReference } from "#reference";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
-import { type Node, parseDocuments } from "./document.ts";
+import type { Node } from "./document.ts";
 import { folderOf, type InputFiles, joinPath, readTextFile } from "./input-files.ts";
 import { readLink } from "./link.ts";
 import type { PlacedReference } from "./pack-content.ts";
 import {
   readBoolean,
   readChoice,
+  readDocument,
   readList,
   readMap,
   readText,
   reportUnknownKeys,
 } from "./reader.ts";
-import { parsePem } from "./sensitive.ts";
+import { parsePem, withoutSecrets } from "./sensitive.ts";
 import type { TextSource } from "./text-source.ts";
 
 /** The default name of the project that application images are uploaded to, as in Palette. */
@@ -101,8 +102,7 @@ export function readSite(
   files: InputFiles,
   findings: Findings,
 ): Site {
-  const root = parseDocuments(source, findings).find((node) => node.kind !== "null");
-  const site = readMap(root, findings);
+  const site = readMap(readDocument(source, findings), findings);
   if (site === undefined) return DEFAULT_SITE;
   reportUnknownKeys(site, SITE_KEYS, findings, "fault");
   readChoice(site.get("apiVersion"), ["drayage/v1"], findings);
@@ -255,7 +255,7 @@ export function readPlacedReference(
   findings.fault(
     { ...place, column: place.column + reference.offset },
     "reference-invalid",
-    `Cannot read image reference ${quoted(text)}: ${reference.message}`,
+    `Cannot read image reference ${quoted(withoutSecrets(text))}: ${reference.message}`,
     'Write it like "quay.io/team/app:1.2.3" or "quay.io/team/app@sha256:…"',
   );
   return [];

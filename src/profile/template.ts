@@ -1,4 +1,4 @@
-import { nearest } from "#base";
+import { nearest, printable } from "#base";
 
 /**
  * Palette's templates: `{{ .spectro.pack.edge-native-byoi.options.system.uri | default "x" }}`.
@@ -178,7 +178,7 @@ function parseExpression(template: string, start: number, end: number): Expressi
       case "path":
         return { kind: "path", path: token.text, offset: token.offset };
       case "string":
-        return { kind: "literal", value: unquote(token.text), offset: token.offset };
+        return { kind: "literal", value: unquote(token), offset: token.offset };
       case "number":
         return { kind: "literal", value: Number(token.text), offset: token.offset };
       case "name":
@@ -205,43 +205,66 @@ function parseExpression(template: string, start: number, end: number): Expressi
   return expression;
 }
 
-function unquote(token: string): string {
-  if (token.startsWith("`")) return token.slice(1, -1);
-  return token.slice(1, -1).replace(/\\(.)/gs, (_, character: string) => {
-    return { n: "\n", t: "\t", r: "\r" }[character] ?? character;
-  });
+const ESCAPE =
+  /\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([0-3][0-7]{2})|[\s\S])/g;
+const ESCAPED: Readonly<Record<string, string>> = {
+  "\\a": "\u0007",
+  "\\b": "\b",
+  "\\f": "\f",
+  "\\n": "\n",
+  "\\r": "\r",
+  "\\t": "\t",
+  "\\v": "\v",
+  "\\\\": "\\",
+  '\\"': '"',
+};
+
+/** The text of a string, raw or interpreted (Go specification, "String literals"). */
+function unquote({ text, offset }: Token): string {
+  const inner = text.slice(1, -1);
+  if (text.startsWith("`")) return inner;
+  return inner.replace(
+    ESCAPE,
+    (written: string, x?: string, u?: string, U?: string, o?: string) => {
+      const hex = x ?? u ?? U;
+      const code = Number.parseInt(hex ?? o ?? "", hex === undefined ? 8 : 16);
+      const character = code <= 0x10ffff ? String.fromCodePoint(code) : ESCAPED[written];
+      if (character !== undefined) return character;
+      throw new SyntaxProblem(offset, `"${printable(written)}" is no escape`, "one of Go's");
+    },
+  );
 }
 
-type TemplateFunction = (args: readonly string[]) => string | undefined;
+type TemplateFunction = (...args: readonly string[]) => string | undefined;
 
 /**
  * Sprig's functions that Palette documents, with sprig's order of arguments: the piped value comes
- * last. Undefined means that the arguments don't fit.
+ * last. Undefined means that the arguments don't fit: where Go would slice past the end and fail.
  */
 const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
-  default: ([fallback, value]) => (value === undefined || value === "" ? fallback : value),
-  upper: ([text]) => text?.toUpperCase(),
-  lower: ([text]) => text?.toLowerCase(),
-  trim: ([text]) => text?.trim(),
-  quote: (texts) => texts.map((text) => JSON.stringify(text)).join(" "),
-  replace: ([from, to, text]) =>
-    from === undefined || to === undefined ? undefined : text?.replaceAll(from, to),
-  substr: ([start, end, text]) => {
+  default: (...[fallback, value]) => (value === undefined || value === "" ? fallback : value),
+  upper: (text) => text.toUpperCase(),
+  lower: (text) => text.toLowerCase(),
+  trim: (text) => text.trim(),
+  quote: (...texts) => texts.map((text) => JSON.stringify(text)).join(" "),
+  replace: (from, to, text) => text.replaceAll(from, () => to),
+  substr: (start, end, text) => {
     const [from, to] = [toInteger(start), toInteger(end)];
-    if (from === undefined || to === undefined || text === undefined) return undefined;
-    if (from < 0) return text.slice(0, Math.max(to, 0));
-    return to < 0 || to > text.length ? text.slice(from) : text.slice(from, Math.max(to, from));
+    if (from === undefined || to === undefined) return undefined;
+    const { length } = text;
+    if (from < 0) return to < 0 || to > length ? undefined : text.slice(0, to);
+    const last = to < 0 || to > length ? length : to;
+    return from > last ? undefined : text.slice(from, last);
   },
-  trunc: ([length, text]) => {
-    const count = toInteger(length);
-    if (count === undefined || text === undefined) return undefined;
-    return count < 0 ? text.slice(count) : text.slice(0, count);
+  trunc: (count, text) => {
+    const kept = toInteger(count);
+    if (kept === undefined) return undefined;
+    return kept < 0 ? text.slice(kept) : text.slice(0, kept);
   },
 };
 
-function toInteger(text: string | undefined): number | undefined {
-  const value = Number(text);
-  return text !== undefined && text !== "" && Number.isInteger(value) ? value : undefined;
+function toInteger(text: string): number | undefined {
+  return /^-?\d{1,9}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Calls a function of the template language by name. */
@@ -260,7 +283,9 @@ export function callFunction(
       offset,
     };
   }
-  const result = FUNCTIONS[name]?.(args);
+  const apply = FUNCTIONS[name];
+  const takesAny = apply?.length === 0;
+  const result = takesAny || apply?.length === args.length ? apply?.(...args) : undefined;
   if (result !== undefined) return result;
   return {
     code: "template-syntax",

@@ -1,8 +1,15 @@
-import type { Findings } from "#base";
+import type { Findings, Place } from "#base";
 import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
-import { type Node, parseDocuments } from "./document.ts";
+import type { Node } from "./document.ts";
 import { type MappingRule, readMappingRules } from "./mapping-rule.ts";
-import { readBoolean, readList, readMap, readText, reportUnknownKeys } from "./reader.ts";
+import {
+  readBoolean,
+  readDocument,
+  readList,
+  readMap,
+  readText,
+  reportUnknownKeys,
+} from "./reader.ts";
 import { decodeBase64, readCertificates, type SensitiveText, sensitive } from "./sensitive.ts";
 import type { TextSource } from "./text-source.ts";
 
@@ -21,16 +28,17 @@ export interface UserData {
   readonly proxy: ProxyAddresses;
   /** `stylus.site.caCerts`, PEM: the host trusts them everywhere. */
   readonly caCertificates: readonly string[];
-  /** `stylus.imageRedirectWebhook.enable`. */
-  readonly isRedirectEnabled: boolean;
+  /** Where `stylus.imageRedirectWebhook.enable` is set to false; undefined where redirection is on. */
+  readonly redirectOffAt: Place | undefined;
 }
 
+/** What holds for a host without user data. */
 export const NO_USER_DATA: UserData = {
   externals: [],
   mappingRules: [],
   proxy: {},
   caCertificates: [],
-  isRedirectEnabled: true,
+  redirectOffAt: undefined,
 };
 
 const STYLUS_KEYS = [
@@ -48,6 +56,19 @@ const STYLUS_KEYS = [
   "debug",
   "trace",
 ] as const;
+const SITE_KEYS = [
+  "paletteEndpoint",
+  "edgeHostToken",
+  "projectUid",
+  "projectName",
+  "name",
+  "hostName",
+  "tags",
+  "network",
+  "caCerts",
+  "insecureSkipVerify",
+] as const;
+const NETWORK_KEYS = ["httpProxy", "httpsProxy", "noProxy", "nameserver", "interfaces"] as const;
 const REGISTRY_KEYS = [
   "domain",
   "username",
@@ -60,7 +81,7 @@ const REGISTRY_KEYS = [
 
 /** Reads a `#cloud-config` file: `stylus.registryCredentials` or `stylus.externalRegistries`, and what goes with them. */
 export function readUserData(source: TextSource, findings: Findings): UserData {
-  if (!/^\uFEFF?(?:#[^\n]*\n|\s*\n)*?#cloud-config\s*(?:\n|$)/.test(source.text)) {
+  if (!/^\uFEFF?(?:(?:#[^\n]*)?[^\S\n]*\n)*?#cloud-config[^\S\n]*(?:\n|$)/.test(source.text)) {
     findings.warn(
       source.place(0, ""),
       "cloud-config-missing",
@@ -68,16 +89,18 @@ export function readUserData(source: TextSource, findings: Findings): UserData {
       "Write #cloud-config as the first line",
     );
   }
-  const root = parseDocuments(source, findings).find((node) => node.kind !== "null");
-  const top = readMap(root, findings);
+  const top = readMap(readDocument(source, findings), findings);
   if (top === undefined) return NO_USER_DATA;
   reportUnknownKeys(top, ["stylus"], findings);
   const stylus = readMap(top.get("stylus"), findings);
   reportUnknownKeys(stylus, STYLUS_KEYS, findings);
+  const webhook = readMap(stylus?.get("imageRedirectWebhook"), findings);
+  reportUnknownKeys(webhook, ["enable", "port"], findings, "warning");
+  const isRedirected = readBoolean(webhook?.get("enable"), true, findings);
   return {
     ...readRegistries(top, stylus, findings),
     ...readSite(stylus, findings),
-    isRedirectEnabled: readBoolean(stylus?.at("imageRedirectWebhook", "enable"), true, findings),
+    redirectOffAt: isRedirected ? undefined : webhook?.get("enable")?.declaredAt,
   };
 }
 
@@ -96,7 +119,8 @@ function readRegistries(
     "stylus.externalRegistries",
   );
   if (single !== undefined && several !== undefined) reportTwoSources(single, several, findings);
-  reportUnknownKeys(readMap(several, findings), ["registries", "registryMappingRules"], findings);
+  const known = ["registries", "registryMappingRules"];
+  reportUnknownKeys(readMap(several, findings), known, findings, "warning");
   const listed = readList(several?.get("registries"), findings).map((node, i) =>
     readRegistry(node, `user-data:externalRegistries[${i}]`, findings),
   );
@@ -134,12 +158,22 @@ function pick(
   return placed ?? slipped;
 }
 
+/**
+ * Palette's template writes out every field, empty: what says nothing counts as not there. The key of
+ * a mapping rule does say something.
+ */
 function present(node: Node | undefined): Node | undefined {
-  const isEmpty =
-    node === undefined ||
-    node.kind === "null" ||
-    (node.kind === "map" && node.entries.length === 0);
-  return isEmpty ? undefined : node;
+  return node === undefined || isBlank(node) ? undefined : node;
+}
+
+function isBlank(node: Node): boolean {
+  const { text } = node;
+  if (text !== undefined) return text.trim() === "" || node.boolean !== undefined;
+  const isField = (key: string) => !/[.:/]/.test(key);
+  return (
+    node.entries.every(({ key, value }) => isField(key) && isBlank(value)) &&
+    node.items.every(isBlank)
+  );
 }
 
 function reportTwoSources(first: Node, second: Node, findings: Findings): void {
@@ -157,7 +191,7 @@ function readRegistry(
   findings: Findings,
 ): DeclaredRegistry | undefined {
   if (readMap(node, findings) === undefined) return undefined;
-  reportUnknownKeys(node, REGISTRY_KEYS, findings);
+  reportUnknownKeys(node, REGISTRY_KEYS, findings, "warning");
   const domainNode = node.get("domain");
   const domain = readText(domainNode, findings);
   const username = readText(node.get("username"), findings);
@@ -182,9 +216,11 @@ function readRegistry(
 
 function readPassword(node: Node, findings: Findings): SensitiveText | undefined {
   const passwordNode = node.get("password");
-  const text = passwordNode?.text ?? "";
   const isEncoded = readBoolean(node.get("encodedPassword"), false, findings);
-  if (passwordNode === undefined || text === "") return undefined;
+  if (passwordNode === undefined || readText(passwordNode, findings) === undefined)
+    return undefined;
+  // Blanks may belong to a password; the line break that ends a block of text does not.
+  const text = (passwordNode.text ?? "").replace(/\r?\n$/, "");
   const plain = sensitive(text);
   if (!isEncoded || plain.isMasked) return plain;
   const decoded = decodeBase64(text);
@@ -198,12 +234,9 @@ function readPassword(node: Node, findings: Findings): SensitiveText | undefined
   return undefined;
 }
 
-/** Palette's template writes every field empty: that is no registry. One without a domain but with a user is a fault. */
+/** A blank entry is no registry; one without a domain but with a user is a fault. */
 function reportMissingDomain(node: Node, findings: Findings): void {
-  const isBlank = node.entries.every(
-    ({ value }) => (value.text ?? "") === "" || value.boolean !== undefined,
-  );
-  if (isBlank) return;
+  if (isBlank(node)) return;
   findings.fault(
     node.place,
     "registry-without-domain",
@@ -216,7 +249,10 @@ function readSite(
   stylus: Node | undefined,
   findings: Findings,
 ): Pick<UserData, "proxy" | "caCertificates"> {
-  const network = readMap(stylus?.at("site", "network"), findings);
+  const site = readMap(stylus?.get("site"), findings);
+  reportUnknownKeys(site, SITE_KEYS, findings);
+  const network = readMap(site?.get("network"), findings);
+  reportUnknownKeys(network, NETWORK_KEYS, findings);
   const [httpProxy, httpsProxy, noProxy] = ["httpProxy", "httpsProxy", "noProxy"].map((key) => {
     return readText(network?.get(key), findings);
   });
@@ -226,6 +262,6 @@ function readSite(
       ...(httpsProxy === undefined ? {} : { httpsProxy }),
       ...(noProxy === undefined ? {} : { noProxy }),
     },
-    caCertificates: readCertificates(stylus?.at("site", "caCerts"), findings),
+    caCertificates: readCertificates(site?.get("caCerts"), findings),
   };
 }

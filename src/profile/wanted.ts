@@ -3,6 +3,7 @@ import { type Reference, readReference } from "#reference";
 import type { Node } from "./document.ts";
 import type { Layer } from "./layer.ts";
 import type { TemplateScope } from "./scope.ts";
+import { withoutSecrets } from "./sensitive.ts";
 
 /** An image that something declares, once for each place that does. */
 export interface WantedImage {
@@ -28,11 +29,11 @@ export function readReferenceNode(
   if ("domain" in result) return result;
   const isLiteral = text === node.text;
   const place = isLiteral ? node.placeWithin(text.indexOf(trimmed) + result.offset) : node.place;
-  const made = isLiteral ? "" : ` (made from ${quoted(node.text ?? "", 120)})`;
+  const made = isLiteral ? "" : ` (made from ${quoted(withoutSecrets(node.text ?? ""), 120)})`;
   findings.fault(
     place,
     "reference-invalid",
-    `Cannot read image reference ${quoted(trimmed)}${made}: ${result.message}`,
+    `Cannot read image reference ${quoted(withoutSecrets(trimmed))}${made}: ${result.message}`,
     'Write it like "quay.io/team/app:1.2.3" or "quay.io/team/app@sha256:…"',
   );
   return undefined;

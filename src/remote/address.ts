@@ -24,16 +24,30 @@ const LOCAL_NETWORKS_V6 = [
   ["fec0::", 10],
 ] as const;
 
-const LOCAL = localNetworks();
+const LOCAL = networks(LOCAL_NETWORKS_V4, LOCAL_NETWORKS_V6);
+
+/** Addresses where no registry and no token service ever is, but clouds keep credentials of the machine. */
+const LINK_LOCAL = networks(
+  [
+    ["0.0.0.0", 8],
+    ["169.254.0.0", 16],
+  ],
+  [
+    ["::", 128],
+    ["fe80::", 10],
+  ],
+);
+
+type Network = readonly [address: string, prefix: number];
 
 /**
  * An IPv4 address also hides in IPv6: mapped (which BlockList sees through by itself), compatible
  * (`::a.b.c.d`), translated (64:ff9b::/96, RFC 6052) and 6to4 (2002::/16).
  */
-function localNetworks(): BlockList {
+function networks(v4: readonly Network[], v6: readonly Network[]): BlockList {
   const list = new BlockList();
-  for (const [network, prefix] of LOCAL_NETWORKS_V6) list.addSubnet(network, prefix, "ipv6");
-  for (const [network, prefix] of LOCAL_NETWORKS_V4) {
+  for (const [network, prefix] of v6) list.addSubnet(network, prefix, "ipv6");
+  for (const [network, prefix] of v4) {
     list.addSubnet(network, prefix, "ipv4");
     list.addSubnet(`::${network}`, 96 + prefix, "ipv6");
     list.addSubnet(`64:ff9b::${network}`, 96 + prefix, "ipv6");
@@ -72,6 +86,11 @@ export function isAddress(host: string): boolean {
 /** Tells whether an IP address is one that the public Internet does not route. */
 export function isLocalAddress(address: string): boolean {
   return isIn(LOCAL, address);
+}
+
+/** Tells whether an IP address is unspecified or link-local, where cloud metadata lives. */
+export function isLinkLocalAddress(address: string): boolean {
+  return isIn(LINK_LOCAL, address);
 }
 
 /** Tells whether a host is this very machine: `localhost`, `*.localhost`, 127.0.0.0/8, `::1` (C-154). */

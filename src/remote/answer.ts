@@ -1,4 +1,4 @@
-import { Failure, printable, quoted } from "#base";
+import { Failure, formatDuration, printable, quoted } from "#base";
 import type { Access } from "#credential";
 import { isJsonObject } from "#oci";
 import { readBounded } from "./body.ts";
@@ -60,9 +60,11 @@ function kindOf(answer: Answer, context: AnswerContext): { code: string; hint: s
   if (status === 403) return { code: "registry-denied", hint: deniedHint(context) };
   if (status === 404) return { code: "content-missing", hint: missingHint(context) };
   if (status === 429) {
+    const waitMs = retryAfterMs(answer.headers.get("retry-after"), context.nowMs);
+    const wait = waitMs === undefined ? "Wait" : `Come back in ${formatDuration(waitMs)}`;
     return {
       code: "registry-rate-limited",
-      hint: "Wait, or give a credential with a higher limit; anonymous pulls have the lowest",
+      hint: `${wait}, or give a credential with a higher limit; anonymous pulls have the lowest`,
     };
   }
   if (isWebPage(answer) && !isTransient(answer)) {
@@ -90,7 +92,7 @@ export function credentialHint({
   access,
 }: Pick<AnswerContext, "registry" | "access">): string {
   return access.origin === null
-    ? `No credential was given for ${registry}: add one to \`credentials\` in the site file`
+    ? `No credential was given for ${registry}: add user and password where it is declared, or to \`credentials\` in the site file`
     : `Check user and password in ${printable(access.origin)}, and that they are meant for ${registry}`;
 }
 

@@ -84,8 +84,21 @@ export class Authorizer {
     this.#options = options;
   }
 
-  /** What to send without having been asked for this request: what the last one was asked for. */
+  /**
+   * What to send without having been asked for this request: what the last one was asked for. Where
+   * that can't be had, nothing: another repository's challenge says nothing of this one, which may be
+   * public.
+   */
   async anticipate(registry: URL, purpose: Purpose): Promise<Authorization | undefined> {
+    try {
+      return await this.#anticipate(registry, purpose);
+    } catch (error) {
+      if (error instanceof Failure) return undefined;
+      throw error;
+    }
+  }
+
+  async #anticipate(registry: URL, purpose: Purpose): Promise<Authorization | undefined> {
     const { credential } = this.#options.access;
     if (credential?.kind === "registry-token") {
       this.#sent.add(credential.token.reveal());
@@ -122,7 +135,18 @@ export class Authorizer {
       challenge.scheme === "bearer" && challenge.error === "insufficient_scope";
     if (round > 1 || (round === 1 && !needsMoreScope)) throw this.#refused(answer);
     if (this.#options.access.credential?.kind === "registry-token") throw this.#refused(answer);
+    const authorization = await this.#meet(challenge, answer, purpose, refused);
+    // Only what could be met is worth anticipating for other repositories.
     this.#challenge = challenge;
+    return authorization;
+  }
+
+  #meet(
+    challenge: UsableChallenge,
+    answer: Answer,
+    purpose: Purpose,
+    refused: Authorization | undefined,
+  ): Promise<Authorization> {
     if (challenge.scheme === "basic") return this.#answerBasic(answer, purpose, refused);
     const known = this.#scopes.get(purpose.scope) ?? [purpose.scope];
     this.#scopes.set(purpose.scope, mergeScopes(challenge.scopes, known));

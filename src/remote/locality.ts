@@ -1,4 +1,10 @@
-import { hostOf, isAddress, isLocalAddress, isLoopbackHost } from "./address.ts";
+import {
+  hostOf,
+  isAddress,
+  isLinkLocalAddress,
+  isLocalAddress,
+  isLoopbackHost,
+} from "./address.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 
 /** What {@link Locality} asks. */
@@ -27,6 +33,11 @@ export class Locality {
     const host = hostOf(url);
     if (isLoopbackHost(host)) return true;
     return (await this.addresses(url)).some(isLocalAddress);
+  }
+
+  /** Whether the URL leads to where only cloud metadata would answer, which nobody may send us to. */
+  async isLinkLocal(url: URL): Promise<boolean> {
+    return (await this.addresses(url)).some(isLinkLocalAddress);
   }
 
   /** The addresses behind a URL's host; none when they are not ours to know. */

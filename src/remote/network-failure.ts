@@ -85,6 +85,17 @@ export function headersTimedOut(asked: Asked, timeoutMs: number): NetworkFailure
   return describe("timeout", asked, `${timeoutMs / 1000} s`);
 }
 
+const UNTRUSTED_HINT =
+  "Give the authority's certificate: `caFile` in the site file's credentials, `certificates` in the user data";
+
+/** What another certificate authority would not mend. */
+const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "The certificate is for other names: use one of those, or have one made for this name",
+  CERT_HAS_EXPIRED: "Have the certificate renewed, and check the clock of this machine",
+  CERT_NOT_YET_VALID: "Check the clock of this machine, then the certificate",
+};
+
 function describe(trouble: NetworkTrouble, asked: Asked, detail: string): NetworkFailure {
   const { subject, host, proxyHost } = asked;
   const peer = proxyHost === undefined ? host : `the proxy ${proxyHost} to ${host}`;
@@ -104,8 +115,8 @@ function describe(trouble: NetworkTrouble, asked: Asked, detail: string): Networ
       );
     case "refused":
       return unreachable(
-        `${peer} refused the connection, expected a registry there`,
-        "Check the port, and that the registry is running and not behind a firewall",
+        `${peer} refused the connection, expected ${proxyHost === undefined ? "a registry" : "a proxy"} there`,
+        `Check the port, and that the ${proxyHost === undefined ? "registry" : "proxy"} is running and not behind a firewall`,
       );
     case "timeout":
       return unreachable(
@@ -137,7 +148,7 @@ function describe(trouble: NetworkTrouble, asked: Asked, detail: string): Networ
       return new NetworkFailure(trouble, {
         code: "registry-certificate",
         message: `${cannot} the certificate of ${host} is not trusted (${detail}), expected one from a trusted authority and for this name`,
-        hint: "Give the authority's certificate: `caFile` in the site file's credentials, `certificates` in the user data; and check the clock of this machine",
+        hint: CERTIFICATE_HINTS[detail] ?? UNTRUSTED_HINT,
       });
     case "protocol":
       return new NetworkFailure(trouble, {

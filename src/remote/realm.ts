@@ -36,6 +36,9 @@ export async function safeRealm(realm: string, rules: RealmRules): Promise<URL> 
     throw refused(rules, "its realm carries a user name");
   }
   if (hostOf(url) === hostOf(registry) || isDeclared(url, rules)) return url;
+  if (await locality.isLinkLocal(url)) {
+    throw refused(rules, `its realm ${realmHost(url)} is a link-local address`);
+  }
   if ((await locality.isLocal(url)) && !(await locality.isLocal(registry))) {
     throw refused(rules, `its realm ${realmHost(url)} lies in a local network`);
   }

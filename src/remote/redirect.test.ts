@@ -100,6 +100,23 @@ describe("redirects", () => {
     }
   });
 
+  test("even a registry of this machine leads to no link-local address, and its plain http not away", async () => {
+    for (const location of [
+      "http://169.254.169.254/latest/meta-data",
+      "https://[fe80::1]/x",
+      "https://0.0.0.0/x",
+      "http://192.0.2.1/x",
+    ]) {
+      await using registry = await startScriptedServer(() => ({
+        status: 302,
+        headers: { Location: location },
+      }));
+      const source = sourceAt(registry.address);
+      const failure = await failureOf(source.fetch(blob.descriptor, { signal }));
+      expect([location, failure.code]).toEqual([location, "redirect-refused"]);
+    }
+  });
+
   test("a signed URL that has run out is asked for anew, once (C-44), and never shown (C-45)", async () => {
     let isExpired = true;
     await using storage = await startScriptedServer(() => {

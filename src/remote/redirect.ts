@@ -1,4 +1,5 @@
 import { Failure, printable } from "#base";
+import { hostOf, isLoopbackHost } from "./address.ts";
 import type { Locality } from "./locality.ts";
 import { type Answer, discard } from "./transport.ts";
 
@@ -14,8 +15,8 @@ export function isRedirect({ status, headers }: Answer): boolean {
 
 /**
  * Sends a request to where its answers point, by rules of our own (B-1, C-40, C-42): at most ten
- * hops, never from https to http, never from a public registry into a local network, never to a URL
- * with a user in it; and from the first change of origin on without the registry's credentials.
+ * hops, never from https to http, never from a public registry into a local network, never to a
+ * link-local address, never to a URL with a user in it; and from the first change of origin on without the registry's credentials.
  *
  * @param registry where the chain began, which decides whether local addresses are allowed
  * @param send makes the request anew; `isForeign` forbids it any credential
@@ -61,6 +62,16 @@ async function nextHop(answer: Answer, registry: URL, locality: Locality): Promi
     throw refused(answer, next, "that carries a user name");
   }
   if (next.origin === answer.url.origin) return next;
+  if (await locality.isLinkLocal(next)) {
+    throw refused(answer, next, "that is a link-local address");
+  }
+  if (
+    next.protocol === "http:" &&
+    isLoopbackHost(hostOf(registry)) &&
+    !isLoopbackHost(hostOf(next))
+  ) {
+    throw refused(answer, next, "plain http would leave this machine");
+  }
   if ((await locality.isLocal(next)) && !(await locality.isLocal(registry))) {
     throw refused(answer, next, "that leads from a public registry into a local network");
   }

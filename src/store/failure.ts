@@ -21,28 +21,41 @@ export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}):
   const code = systemErrorCode(error);
   if (isFailure(error) || code === undefined) return error;
   if (FULL.has(code)) return storeFull(attempt, room, error);
-  if (UNUSABLE.has(code)) return storeUnusable(attempt.dataDir, `${code} on access`, error);
+  const unusable = UNUSABLE[code];
+  if (unusable !== undefined) return storeUnusable(attempt.dataDir, `${unusable} (${code})`, error);
+  const hint =
+    BROKEN_HINTS[code] ?? "Look for disk errors with `dmesg`, and repair or replace the disk";
   return new Failure({
     code: "store-broken",
     message: `Cannot ${attempt.verb} ${attempt.object}: the disk of ${quoted(attempt.dataDir)} answered ${code}, expected it to work`,
-    hint: "Look for disk errors with `dmesg`, repair or replace the disk, then run `dray verify`",
+    hint: `${hint}, then run \`dray deliver\` again`,
     cause: error,
   });
 }
 
+/** Without its database a store has no names; the next delivery gives them again, and moves no blob for it. */
+const DAMAGED_DATABASE = "Move the damaged drayage.db away; blobs stay";
+
+const BROKEN_HINTS: Readonly<Record<string, string>> = {
+  EROFS: "Mount the file system for writing, or name another folder with `--data-dir`",
+  SQLITE_NOTADB: DAMAGED_DATABASE,
+  SQLITE_CORRUPT: DAMAGED_DATABASE,
+};
+
 const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "SQLITE_FULL"]);
 
-const UNUSABLE: ReadonlySet<string> = new Set([
-  "EACCES",
-  "EPERM",
-  "ENOTDIR",
-  "EISDIR",
-  "EEXIST",
-  "SQLITE_CANTOPEN",
-  "SQLITE_READONLY",
-  "SQLITE_PERM",
-  "SQLITE_AUTH",
-]);
+/** What a person can mend, in words. */
+const UNUSABLE: Readonly<Record<string, string>> = {
+  EACCES: "this user may not use it",
+  EPERM: "this user may not use it",
+  ENOTDIR: "it, or a part of its path, is a file",
+  EISDIR: "a folder lies where a file belongs",
+  EEXIST: "it is a file",
+  SQLITE_CANTOPEN: "its database can not be opened",
+  SQLITE_READONLY: "its database can not be written",
+  SQLITE_PERM: "this user may not use its database",
+  SQLITE_AUTH: "this user may not use its database",
+};
 
 /** The disk has no room: other writes will fail as well until somebody makes some. */
 export function storeFull(

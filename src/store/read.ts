@@ -56,7 +56,7 @@ function unreadable({ digest }: Descriptor, cause: unknown): Failure {
   return new Failure({
     code: "store-broken",
     message: `Cannot read content ${digest}: the disk failed, expected the bytes that were stored`,
-    hint: "Look for disk errors with `dmesg`, repair or replace the disk, then run `dray verify`",
+    hint: "Look for disk errors with `dmesg`, and repair or replace the disk, then run `dray deliver` again",
     cause,
   });
 }

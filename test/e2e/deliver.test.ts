@@ -4,8 +4,13 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ImageOptions } from "#test-support/images";
 import { type LoopbackRegistry, startLoopbackRegistry } from "#test-support/loopback-registry";
-import { dray, startDray, temporaryFolder } from "#test-support/program";
-import { SAMPLE_IMAGES, SAMPLE_LOGIN, writeSampleSite } from "#test-support/sample-site";
+import { dray, PROGRAM, startDray, temporaryFolder } from "#test-support/program";
+import {
+  SAMPLE_IMAGES,
+  SAMPLE_LOGIN,
+  SAMPLE_PROFILE,
+  writeSampleSite,
+} from "#test-support/sample-site";
 
 // Programs are started and images made: on a busy machine that takes its time.
 setDefaultTimeout(60_000);
@@ -234,6 +239,15 @@ test("a second process is told who holds the store", async () => {
     expect(second.err).toContain("store-locked");
     expect(second.err).toContain(String(first.pid));
   }
+});
+
+test("an answer that can not be written is a failure", async () => {
+  const child = Bun.spawn([PROGRAM, "plan", `--profile=${SAMPLE_PROFILE}`], {
+    stdout: Bun.file("/dev/full"),
+    stderr: "pipe",
+  });
+  expect(await new Response(child.stderr).text()).toContain("output-failed");
+  expect(await child.exited).toBe(1);
 });
 
 test("faults of the input are told all at once, exit 2, and nothing is touched", async () => {

@@ -55,8 +55,14 @@ export function readCluster(
   const files = createMemoryFiles(contents);
   const inputs = readClusterInputs({ profiles: ["profile.yaml"], ...names }, files, findings);
   const { faults, warnings } = findings;
-  const shown = JSON.stringify([inputs, faults, warnings]);
-  return { inputs, faults: listed(faults), warnings: listed(warnings), shown };
+  return {
+    inputs,
+    faults: listed(faults),
+    warnings: listed(warnings),
+    get shown() {
+      return JSON.stringify([inputs, faults, warnings]);
+    },
+  };
 }
 
 /** Findings as `file:line:column code`. */

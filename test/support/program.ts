@@ -5,7 +5,7 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dir, "..", "..");
 
 /** The program under test: the executable that `DRAY` names, else the source of this checkout. */
-const PROGRAM = process.env["DRAY"] ?? join(ROOT, "bin", "dray");
+export const PROGRAM: string = process.env["DRAY"] ?? join(ROOT, "bin", "dray");
 
 /** What a run of the program gave. */
 export interface ProgramRun {

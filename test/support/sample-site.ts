@@ -18,6 +18,9 @@ export const SAMPLE_IMAGES = [
   "hello-universe-db:1.1.0",
 ] as const;
 
+/** The sample as it lies in the fixtures. */
+export const SAMPLE_PROFILE: string = join(FIXTURES, "edge-rke2", "profile.yaml");
+
 export const SAMPLE_LOGIN = { username: "ubuntu", password: "secret-password" };
 
 /**

@@ -1,0 +1,90 @@
+import { describe, expect, test } from "bun:test";
+import { formatLocation } from "#reference";
+import { addOn, OS_PACK, profileOf, readCluster } from "#test-support/cluster-files";
+import { isBootstrapPack } from "./registry-packs.ts";
+
+function read(...packs: readonly (readonly [string, string])[]) {
+  const entries = packs.map(([name, values]) => addOn(values, name));
+  return readCluster({ "profile.yaml": profileOf(OS_PACK, ...entries) });
+}
+
+describe("readPackedRegistry()", () => {
+  test("finds none without a pack of one", () => {
+    expect(read(["harbor-scanner", "{}\n"]).inputs.packedRegistry).toBeUndefined();
+  });
+
+  test.each([
+    ["harbor-edge-native-config", "{}\n", { kind: "harbor", port: 30003 }],
+    [
+      "harbor-edge-native-config",
+      "harbor-config: {service: {harbor: 31003}}\n",
+      { kind: "harbor", port: 31003 },
+    ],
+    [
+      "harbor-edge-native-config",
+      "harbor-config: {service: {harbor: {https: 31004}}}\n",
+      { port: 31004 },
+    ],
+    [
+      "harbor",
+      "charts: {harbor: {expose: {nodePort: {ports: {https: {nodePort: '31005'}}}}}}\n",
+      { kind: "harbor", port: 31005 },
+    ],
+    ["zot", "charts: {zot: {service: {nodePort: 31006}}}\n", { kind: "oci", port: 31006 }],
+    ["zot", "charts: {zot: {service: {nodePort: none}}}\n", { kind: "oci", port: 30003 }],
+    ["zot", "charts: {zot: {service: {nodePort: 99999}}}\n", { port: 30003 }],
+    ["registry-connect", "{}\n", { kind: "oci", port: 30003, project: undefined }],
+    [
+      "registry-connect",
+      "charts: {registry-connect: {config: {content: {sync: {projects: {images: ours}}}}}}\n",
+      { project: "ours" },
+    ],
+  ])("reads %s: %s", (name, values, expected) => {
+    expect(read([name, values]).inputs.packedRegistry).toMatchObject(expected);
+  });
+
+  test("joins registry-connect with the registry that it connects", () => {
+    const { inputs } = read(["registry-connect", "{}\n"], ["harbor", "{}\n"]);
+    expect(inputs.packedRegistry).toMatchObject({
+      kind: "harbor",
+      packNames: ["registry-connect", "harbor"],
+      place: { line: 10, column: 13 },
+    });
+  });
+});
+
+describe("readImageReplacementRules()", () => {
+  const rules = (text: string) => {
+    return `charts:\n  registry-connect:\n    config:\n      registry:\n        imageReplacementRules: ${text}\n`;
+  };
+
+  test.each([
+    ["a mapping", "{a.io: b.io}"],
+    ["a list", "[{source: a.io, target: b.io}]"],
+    ["a text", "|\n          a.io: b.io"],
+  ])("reads %s", (_, text) => {
+    const { inputs, faults } = read(["registry-connect", rules(text)]);
+    const found = inputs.imageReplacementRules.map(({ location, to }) => {
+      return `${formatLocation(location)} > ${formatLocation(to)}`;
+    });
+    expect([found, faults]).toEqual([["a.io > b.io"], []]);
+  });
+
+  test("reads them from registry-connect alone", () => {
+    expect(read(["zot", rules("{a.io: b.io}")]).inputs.imageReplacementRules).toEqual([]);
+  });
+});
+
+describe("isBootstrapPack()", () => {
+  test.each([
+    "harbor-edge-native-config",
+    "registry-connect",
+    "harbor",
+    "zot",
+    "cert-manager",
+    "reloader",
+  ])("%s carries the local registry", (name) => expect(isBootstrapPack(name)).toBe(true));
+  test.each(["harbor-scanner", "zot-ui", "hello-universe", ""])("%s does not", (name) => {
+    expect(isBootstrapPack(name)).toBe(false);
+  });
+});

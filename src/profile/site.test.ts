@@ -1,0 +1,210 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { Findings } from "#base";
+import { formatLocation, formatReference } from "#reference";
+import { listed } from "#test-support/cluster-files";
+import { createMemoryFiles, type MemoryContents, unreadable } from "#test-support/memory-files";
+import { DEFAULT_SITE, readSite } from "./site.ts";
+import { fileSource } from "./text-source.ts";
+
+const PEM = readFileSync(join(import.meta.dir, "../../test/fixtures/tls/ca.pem"), "utf8");
+
+function read(text: string, contents: MemoryContents = {}, file = "etc/site.yaml") {
+  const findings = new Findings();
+  const files = createMemoryFiles(contents);
+  const site = readSite(fileSource("s", text), file, files, findings);
+  return {
+    site,
+    faults: listed(findings.faults),
+    warnings: listed(findings.warnings),
+    shown: JSON.stringify([site, findings.faults, findings.warnings]),
+  };
+}
+
+describe("readSite()", () => {
+  test.each(["", "{}\n", "# nothing\n", "apiVersion: drayage/v1\nkind: Site\n"])(
+    "takes every default for %j",
+    (text) => expect(read(text)).toMatchObject({ site: DEFAULT_SITE, faults: [], warnings: [] }),
+  );
+
+  test("reads every key", () => {
+    const { site, faults, warnings } = read(
+      `apiVersion: drayage/v1
+kind: Site
+profiles: [profile.yaml, /abs/add-on.json]
+userData: user-data.yaml
+dataDir: /srv/dray
+platform: linux/arm/v7
+rewrite: prepend
+combinations: extended
+credentials:
+  - registry: reg.example.com/team
+    username: edge
+    passwordFile: password
+    caFile: ca.pem
+    insecure: true
+extraImages: [busybox, "quay.io/a/b:1"]
+localRegistry:
+  kind: harbor
+  address: 10.0.0.5:30003
+  project: ours
+registry: { listen: 0.0.0.0:5055 }
+runtime: { kind: k3s, configDir: /etc/x }
+link: {}
+dockerConfig: docker.json
+trustedTokenHosts: [auth.example.com]
+`,
+      { "etc/password": "hunter2\r\n# rotated in May\n", "etc/ca.pem": PEM },
+    );
+    expect([faults, warnings]).toEqual([[], []]);
+    const { credentials, extraImages, localRegistry, ...rest } = site;
+    expect(rest).toEqual({
+      profiles: ["etc/profile.yaml", "/abs/add-on.json"],
+      userData: "etc/user-data.yaml",
+      dataDir: "/srv/dray",
+      platform: { os: "linux", architecture: "arm", variant: "v7" },
+      rewrite: "prepend",
+      combinations: "extended",
+      listen: "0.0.0.0:5055",
+      runtime: "k3s",
+      dockerConfig: "etc/docker.json",
+      trustedTokenHosts: ["auth.example.com"],
+    });
+    expect(credentials).toMatchObject([
+      {
+        origin: "site:credentials[0]",
+        location: { domain: "reg.example.com", path: "team" },
+        username: "edge",
+        insecure: true,
+        certificates: [PEM.trim()],
+      },
+    ]);
+    expect(credentials[0]?.password?.reveal()).toBe("hunter2");
+    expect(extraImages.map(({ reference }) => formatReference(reference))).toEqual([
+      "docker.io/library/busybox:latest",
+      "quay.io/a/b:1",
+    ]);
+    expect(localRegistry).toMatchObject({ kind: "harbor", project: "ours" });
+    expect(localRegistry?.address && formatLocation(localRegistry.address)).toBe("10.0.0.5:30003");
+  });
+
+  test.each([
+    ["dockerConfig: true\n", true],
+    ["dockerConfig: false\n", false],
+    ["dockerConfig: /root/.docker/config.json\n", "/root/.docker/config.json"],
+  ])("reads %j", (text, expected) => expect(read(text).site.dockerConfig).toBe(expected));
+
+  test("finds files beside itself, also where it lies in no folder", () => {
+    expect(read("profiles: [p.yaml]\n", {}, "site.yaml").site.profiles).toEqual(["p.yaml"]);
+    expect(read("profiles: [p.yaml]\n", {}, "/site.yaml").site.profiles).toEqual(["/p.yaml"]);
+  });
+
+  test.each([
+    ["an unknown key", "profile: [a]\n", "s:1:1 key-unknown"],
+    [
+      "an unknown key in a credential",
+      "credentials: [{registry: a.io, pasword: x}]\n",
+      "s:1:32 key-unknown",
+    ],
+    ["an unknown key of the local registry", "localRegistry: {knid: none}\n", "s:1:17 key-unknown"],
+    ["an unknown key of the registry", "registry: {listn: x}\n", "s:1:12 key-unknown"],
+    ["an unknown key of the runtime", "runtime: {knid: x}\n", "s:1:11 key-unknown"],
+    ["another version", "apiVersion: drayage/v2\n", "s:1:13 value-unknown"],
+    ["another kind", "kind: Cluster\n", "s:1:7 value-unknown"],
+    ["a rewrite that is none", "rewrite: append\n", "s:1:10 value-unknown"],
+    ["a combination that is none", "combinations: lax\n", "s:1:15 value-unknown"],
+    ["a runtime that is none", "runtime: {kind: docker}\n", "s:1:17 value-unknown"],
+    ["a platform that is none", "platform: linux\n", "s:1:11 platform-invalid"],
+    [
+      "a credential for nothing",
+      "credentials: [{username: u}]\n",
+      "s:1:15 registry-without-domain",
+    ],
+    [
+      "a credential for no registry",
+      "credentials: [{registry: 'a b'}]\n",
+      "s:1:26 registry-invalid",
+    ],
+    ["a text for a credential", "credentials: [hunter2]\n", "s:1:15 value-wrong-shape"],
+    ["an image that is none", "extraImages: [a/B]\n", "s:1:17 reference-invalid"],
+    ["a mapping for an image", "extraImages: [{image: a}]\n", "s:1:15 value-wrong-shape"],
+    [
+      "a local registry with a path",
+      "localRegistry: {address: 'a.io/x'}\n",
+      "s:1:26 registry-invalid",
+    ],
+    ["a text for the profiles", "profiles: p.yaml\n", "s:1:11 value-wrong-shape"],
+    ["a list for the docker config", "dockerConfig: [a]\n", "s:1:15 value-wrong-shape"],
+    ["a list", "- a\n", "s:1:1 value-wrong-shape"],
+    ["a key written twice", "rewrite: replace\nrewrite: prepend\n", "s:2:1 key-duplicate"],
+    [
+      "a password file that is not there",
+      "credentials: [{registry: a.io, passwordFile: p}]\n",
+      "s:1:46 input-missing",
+    ],
+    [
+      "a certificate file that is not there",
+      "credentials: [{registry: a.io, caFile: p}]\n",
+      "s:1:40 input-missing",
+    ],
+  ])("refuses %s", (_, text, fault) => expect(read(text).faults).toEqual([fault]));
+
+  test.each<[string, MemoryContents, string]>([
+    ["empty", { "etc/p": "" }, "s:1:46 password-file-empty"],
+    ["a folder", { "etc/p/x": "" }, "s:1:46 input-unreadable"],
+    ["locked", { "etc/p": unreadable("this user may not read it") }, "s:1:46 input-unreadable"],
+    ["binary", { "etc/p": new Uint8Array([0xff, 0xfe, 0]) }, "etc/p:1:1 input-not-text"],
+  ])("refuses a password file that is %s", (_, contents, fault) => {
+    const text = "credentials: [{registry: a.io, passwordFile: p}]\n";
+    expect(read(text, contents).faults).toEqual([fault]);
+  });
+
+  test("refuses a certificate file that is none, and shows nothing of it", () => {
+    const text = "credentials: [{registry: a.io, caFile: p}]\n";
+    const { faults, shown } = read(text, { "etc/p": "hunter2" });
+    expect(faults).toEqual(["s:1:40 certificate-unreadable"]);
+    expect(shown).not.toContain("hunter2");
+  });
+
+  test("warns of the link's budget, which is not kept yet", () => {
+    expect(read("link: {cap: 1}\n").warnings).toEqual(["s:1:7 not-yet-supported"]);
+  });
+
+  test("tells all that is wrong at once", () => {
+    expect(read("rewrite: x\nplatform: x\nextraImages: [A]\nfoo: 1\n").faults).toHaveLength(4);
+  });
+
+  test("survives every shape", () => {
+    const key = fc.constantFrom(
+      ...["profiles", "userData", "dataDir", "platform", "rewrite", "credentials", "extraImages"],
+      ...["localRegistry", "registry", "runtime", "link", "dockerConfig", "trustedTokenHosts"],
+      ...["kind", "address", "project", "username", "passwordFile", "caFile", "listen", "other"],
+    );
+    const leaf = fc.constantFrom<unknown>(
+      "a.io/b:1",
+      "linux/amd64",
+      "none",
+      "",
+      "p",
+      true,
+      1,
+      null,
+    );
+    const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
+      tree: fc.oneof(
+        { maxDepth: 3 },
+        leaf,
+        fc.dictionary(key, tie("tree"), { maxKeys: 4 }),
+        fc.array(tie("tree"), { maxLength: 2 }),
+      ),
+    }));
+    fc.assert(
+      fc.property(tree, (value) => {
+        expect(read(JSON.stringify(value), { "etc/p": "x" }).site.dataDir).not.toBe("");
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+});
