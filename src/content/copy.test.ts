@@ -57,6 +57,18 @@ function scripted(pieces: readonly Uint8Array[], error?: Error) {
   return { fetcher, state };
 }
 
+/** A source that sends what is asked for, and remembers the ranges. */
+function honest() {
+  const asked: unknown[] = [];
+  const fetcher: Fetcher = {
+    async fetch(_descriptor, { range }) {
+      asked.push(range);
+      return new Response(CONTENT.slice(range?.start, range?.end)).body ?? new ReadableStream();
+    },
+  };
+  return { fetcher, asked };
+}
+
 describe("copyContent()", () => {
   test("brings content in, counts it, and does nothing when it is there", async () => {
     const store = createMemoryStore();
@@ -95,6 +107,27 @@ describe("copyContent()", () => {
       expect(await codeOf(copyContent(fetcher, store, DESCRIPTOR, { signal }))).toBe(expected);
       expect(await store.has(DESCRIPTOR)).toBe(false);
     }
+  });
+
+  test("fetches only what an earlier attempt has not brought", async () => {
+    const store = createMemoryStore();
+    const broken = scripted([CONTENT.subarray(0, 9)], new Error("connection reset"));
+    await codeOf(copyContent(broken.fetcher, store, DESCRIPTOR, { signal }));
+    const { fetcher, asked } = honest();
+    const { bytesMoved } = await copyContent(fetcher, store, DESCRIPTOR, { signal });
+    expect(asked).toEqual([{ start: 9, end: CONTENT.byteLength }]);
+    expect(bytesMoved).toBe(CONTENT.byteLength - 9);
+    expect(await fetchVerified(store, DESCRIPTOR, { signal })).toEqual(CONTENT);
+  });
+
+  test("fetches the whole, once, when what was brought earlier is wrong", async () => {
+    const store = createMemoryStore();
+    const wrong = scripted([new Uint8Array(9)], new Error("connection reset"));
+    await codeOf(copyContent(wrong.fetcher, store, DESCRIPTOR, { signal }));
+    const { fetcher, asked } = honest();
+    await copyContent(fetcher, store, DESCRIPTOR, { signal });
+    expect(asked).toEqual([{ start: 9, end: CONTENT.byteLength }, undefined]);
+    expect(await fetchVerified(store, DESCRIPTOR, { signal })).toEqual(CONTENT);
   });
 
   test("asks for nothing when the store has no room", async () => {
