@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { commandStep, ROOT, testStep } from "./step.ts";
 import { sum, type Tally } from "./tally.ts";
@@ -11,7 +12,7 @@ export async function check(): Promise<Tally> {
   const checks = await Promise.all([
     commandStep("lint", ["biome", "check", "--error-on-warnings"]),
     commandStep("types", ["tsc"]),
-    testStep("unit", unitTests()),
+    testStep("unit", unitTests(), { workers: availableParallelism() }),
   ]);
   return sum(checks);
 }

@@ -108,13 +108,20 @@ const NO_PROXIES: Readonly<Record<string, undefined>> = Object.fromEntries(
   ]),
 );
 
+/** Settings of a run of tests. */
+export interface TestOptions extends RunOptions {
+  /** Files that run at the same time, each in a process of its own; one after the other by default. */
+  readonly workers?: number;
+}
+
 /** A step that is a run of `bun test` over the given files and folders, in random order. */
 export async function testStep(
   name: string,
   paths: readonly string[],
-  options: RunOptions = {},
+  { workers = 1, ...options }: TestOptions = {},
 ): Promise<Tally> {
   const flags = ["--randomize", "--only-failures", "--no-orphans", "--timeout=120000"];
+  if (workers > 1) flags.push(`--parallel=${workers}`);
   return await step(name, () =>
     withScratch(async (scratch) => {
       const reportPath = join(scratch, "report.xml");

@@ -19,12 +19,23 @@ export interface BodyReading {
 }
 
 /** What a body must have and what of it is wanted. */
-export interface BodyLimits extends BodyReading {
+export interface BodyLimits {
   /** How many bytes must come: not fewer, and no more are read (C-82, C-89). */
   readonly sizeBytes: number;
   /** Which of them are wanted: those before are read past, those after are not read. All by default. */
   readonly part?: ByteRange;
-  /** The place on the host's lane that the body holds until it is over. */
+}
+
+/** An answer whose body is wanted. */
+export interface Section extends BodyLimits {
+  readonly answer: Answer;
+}
+
+/** How a stream goes on and what it holds. */
+export interface BodyOptions extends BodyReading {
+  /** What comes after the section before, or undefined when nothing does. */
+  readonly next?: () => Promise<Section | undefined>;
+  /** The place on the host's lane that the stream holds until it is over. */
   readonly place?: Place;
 }
 
@@ -32,60 +43,55 @@ export interface BodyLimits extends BodyReading {
 const PIECE_BYTES = 16 * 1024;
 
 /**
- * The body of an answer, held to its size and to moving on. A body that ends early, breaks or stalls
- * errors the stream with a transient Failure: whoever reads never takes a part for the whole.
+ * The body of an answer, and those of the answers that follow it, as one stream: each held to its size
+ * and to moving on. A body that ends early, breaks or stalls errors the stream with a transient
+ * Failure: whoever reads never takes a part for the whole.
  *
- * The place is left when the body is over, also when the signal is aborted while nobody reads.
+ * The place is left when the stream is over, also when the signal is aborted while nobody reads.
  */
-export function watchedBody(answer: Answer, limits: BodyLimits): ReadableStream<Uint8Array> {
-  const { sizeBytes, place } = limits;
-  const { start, end } = limits.part ?? { start: 0, end: sizeBytes };
-  const body = new BodyReader(answer, limits);
+export function watchedBody(first: Section, options: BodyOptions): ReadableStream<Uint8Array> {
+  const { place, next } = options;
+  const { signal } = first.answer;
+  const onReceived = (bytes: number) => place?.received(bytes);
+  let section = new SectionReader(first, options, onReceived);
+  let isOver = false;
   const onAbort = () => leave("done");
   const leave = (how: Parameters<Place["leave"]>[0]) => {
-    answer.signal.removeEventListener("abort", onAbort);
+    signal.removeEventListener("abort", onAbort);
     place?.leave(how);
   };
-  answer.signal.addEventListener("abort", onAbort, { once: true });
-  if (answer.signal.aborted) leave("done");
-  let receivedBytes = 0;
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) leave("done");
 
-  /** The next bytes that are wanted, or undefined after the last. */
-  const next = async (): Promise<Uint8Array | undefined> => {
-    // What comes after the wanted part is not waited for; after the whole body, its end is.
-    while (end === sizeBytes || receivedBytes < end) {
-      const chunk = await body.read();
-      if (chunk === undefined) {
-        if (receivedBytes < sizeBytes) throw cutShort(answer, receivedBytes, sizeBytes);
-        return undefined;
-      }
-      const at = receivedBytes;
-      receivedBytes += chunk.byteLength;
-      place?.received(chunk.byteLength);
-      if (receivedBytes > sizeBytes) throw tooLong(answer, sizeBytes);
-      const wanted = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
-      if (wanted.byteLength > 0) return wanted;
+  const read = async (): Promise<Uint8Array | undefined> => {
+    for (;;) {
+      const chunk = await section.read();
+      if (chunk !== undefined) return chunk;
+      const following = await next?.();
+      if (following === undefined) return undefined;
+      section = new SectionReader(following, options, onReceived);
+      // The reader may have gone while the next section was asked for.
+      if (isOver) section.cancel();
     }
-    body.cancel();
-    return undefined;
   };
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
-          const chunk = await next();
+          const chunk = await read();
           if (chunk !== undefined) return controller.enqueue(chunk);
           leave("done");
           controller.close();
         } catch (error) {
-          body.cancel();
+          section.cancel();
           leave(howBroken(error));
           throw error;
         }
       },
       cancel() {
+        isOver = true;
         leave("done");
-        body.cancel();
+        section.cancel();
       },
     },
     // Nothing is read ahead: what waits here would be memory that the reader does not know of.
@@ -96,6 +102,49 @@ export function watchedBody(answer: Answer, limits: BodyLimits): ReadableStream<
 function howBroken(error: unknown): Parameters<Place["leave"]>[0] {
   if (error instanceof Stalled) return "stalled";
   return error instanceof Failure && error.transient ? "broken" : "done";
+}
+
+/** Reads what is wanted of one section. */
+class SectionReader {
+  readonly #section: Section;
+  readonly #part: ByteRange;
+  readonly #body: BodyReader;
+  readonly #onReceived: (bytes: number) => void;
+  #receivedBytes = 0;
+
+  constructor(section: Section, reading: BodyReading, onReceived: (bytes: number) => void) {
+    this.#section = section;
+    this.#part = section.part ?? { start: 0, end: section.sizeBytes };
+    this.#body = new BodyReader(section.answer, reading);
+    this.#onReceived = onReceived;
+  }
+
+  /** The next bytes that are wanted, or undefined after the last. */
+  async read(): Promise<Uint8Array | undefined> {
+    const { answer, sizeBytes } = this.#section;
+    const { start, end } = this.#part;
+    // What comes after the wanted part is not waited for; after the whole body, its end is.
+    while (end === sizeBytes || this.#receivedBytes < end) {
+      const chunk = await this.#body.read();
+      const at = this.#receivedBytes;
+      if (chunk === undefined) {
+        if (at < sizeBytes) throw cutShort(answer, at, sizeBytes);
+        return undefined;
+      }
+      this.#receivedBytes += chunk.byteLength;
+      this.#onReceived(chunk.byteLength);
+      if (this.#receivedBytes > sizeBytes) throw tooLong(answer, sizeBytes);
+      const wanted = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
+      if (wanted.byteLength > 0) return wanted;
+    }
+    this.cancel();
+    return undefined;
+  }
+
+  /** Gives up the rest. */
+  cancel(): void {
+    this.#body.cancel();
+  }
 }
 
 /** What is needed of a stream's reader, by whichever of its several type declarations it goes. */

@@ -4,10 +4,12 @@ import { systemErrorCode } from "#base";
 import { testCertificates } from "#test-support/certificates";
 import { signal } from "#test-support/remote-world";
 import { startScriptedServer } from "#test-support/scripted-registry";
-import { Connections } from "./connection.ts";
+import { Connections, type Load } from "./connection.ts";
+import { Endurance } from "./endurance.ts";
 import type { Trust } from "./trust.ts";
 
 const trust: Trust = {};
+const load: Load = { bytes: 1000, endurance: new Endurance() };
 
 /** A server that does with each connection what `serve` says, once a request is there. */
 async function startTcpServer(serve: (socket: Socket, request: string, number: number) => void) {
@@ -54,14 +56,14 @@ test("the request is what it should be, byte for byte", async () => {
   });
   const connections = new Connections();
   const headers = { Range: "bytes=1-", Accept: "*/*" };
-  const answer = await connections.get({ url: server.url, headers, trust, signal });
+  const answer = await connections.get({ url: server.url, headers, trust, load, signal });
   expect(await textOf(answer.body)).toBe("ok");
   expect(seen).toBe(
     `GET /x?y=z HTTP/1.1\r\nHost: ${server.url.host}\r\nRange: bytes=1-\r\nAccept: */*\r\n\r\n`,
   );
   const smuggling = { Accept: "a\r\nX-Evil: 1" };
   await expect(
-    connections.get({ url: server.url, headers: smuggling, trust, signal }),
+    connections.get({ url: server.url, headers: smuggling, trust, load, signal }),
   ).rejects.toThrow();
   expect(seen).not.toContain("X-Evil");
   connections.close();
@@ -83,7 +85,13 @@ describe("bytes that came before a connection broke", () => {
       socket.write(head);
       socket.write(Buffer.alloc(sentBytes, 7));
     });
-    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    const { body } = await new Connections().get({
+      url: server.url,
+      headers: {},
+      trust,
+      load,
+      signal,
+    });
     const reader = body.getReader();
     let readBytes = 0;
     while (readBytes < sentBytes) readBytes += (await reader.read()).value?.byteLength ?? 0;
@@ -99,7 +107,13 @@ describe("bytes that came before a connection broke", () => {
       socket.on("close", () => resolve());
       socket.end(`${head}${"x".repeat(200_000)}`);
     });
-    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    const { body } = await new Connections().get({
+      url: server.url,
+      headers: {},
+      trust,
+      load,
+      signal,
+    });
     await closed;
     expect(await brokenAfter(body)).toEqual([200_000, "ECONNRESET"]);
   });
@@ -111,12 +125,18 @@ describe("a connection", () => {
       socket.write("HTTP/1.1 307 Elsewhere\r\nContent-Length: 5\r\n\r\nthere"),
     );
     const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("there");
     await (await get()).body.cancel();
     expect(await textOf((await get()).body)).toBe("there");
     expect(server.sockets.size).toBe(1);
-    const other = { url: server.url, headers: {}, trust: { rejectUnauthorized: false }, signal };
+    const other = {
+      url: server.url,
+      headers: {},
+      trust: { rejectUnauthorized: false },
+      load,
+      signal,
+    };
     await textOf((await connections.get(other)).body);
     expect(server.sockets.size).toBe(2);
     connections.close();
@@ -132,7 +152,7 @@ describe("a connection", () => {
   ])("%s is not used again", async (_, answer) => {
     await using server = await startTcpServer((socket) => socket.write(answer));
     const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("ok");
     expect(await textOf((await get()).body)).toBe("ok");
     expect(server.sockets.size).toBe(2);
@@ -147,7 +167,7 @@ describe("a connection", () => {
       else socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     });
     const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, signal });
+    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("ok");
     expect(await textOf((await get()).body)).toBe("ok");
     expect([server.sockets.size, requests]).toEqual([2, 3]);
@@ -167,7 +187,13 @@ describe("a connection", () => {
       };
       send();
     });
-    const { body } = await new Connections().get({ url: server.url, headers: {}, trust, signal });
+    const { body } = await new Connections().get({
+      url: server.url,
+      headers: {},
+      trust,
+      load,
+      signal,
+    });
     // The kernel's buffers hold some megabytes; then the server comes to a halt.
     for (let before = -1; before !== sentBytes; ) {
       before = sentBytes;
@@ -189,7 +215,7 @@ test("an abort ends waiting for a connection, for a head and for a body, with it
   const callers = Array.from({ length: 3 }, () => new AbortController());
   const [connecting, waiting, reading] = callers.map((caller, i) => {
     const url = new URL(i === 2 ? "/body" : "/head", server.url);
-    const pending = connections.get({ url, headers: {}, trust, signal: caller.signal });
+    const pending = connections.get({ url, headers: {}, trust, load, signal: caller.signal });
     if (i === 0) caller.abort(reason);
     return pending;
   });
@@ -207,7 +233,7 @@ describe("TLS", () => {
   const { ca, server: certificate, stranger } = testCertificates();
   const get = (address: string, given: Trust) => {
     const url = new URL(`https://${address}/`);
-    return new Connections().get({ url, headers: {}, trust: given, signal });
+    return new Connections().get({ url, headers: {}, trust: given, load, signal });
   };
 
   test("trusts whom it should, and nobody by another name", async () => {

@@ -1,9 +1,11 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { hostOf } from "./address.ts";
+import type { Endurance } from "./endurance.ts";
 import {
   bodyBytes,
   CutShort,
+  InvalidHttp,
   parseResponseHead,
   type RawBytes,
   type ResponseHead,
@@ -19,11 +21,18 @@ const IDLE_MS = 15_000;
 
 const HEAD_BYTES_MAX = 64 * 1024;
 
+/** What a connection is to carry, and what those of its kind do. */
+export interface Load {
+  readonly bytes: number;
+  readonly endurance: Endurance;
+}
+
 /** A request for a body, and whom to trust about it. */
 export interface BodyRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly trust: Trust;
+  readonly load: Load;
   /** Ends the request and the body that it brings. */
   readonly signal: AbortSignal;
 }
@@ -38,6 +47,7 @@ class Connection implements RawBytes {
   readonly #socket: Socket;
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
+  #carriedBytes = 0;
   #end: { readonly error?: unknown } | undefined;
   #wake: () => void = () => undefined;
 
@@ -55,6 +65,11 @@ class Connection implements RawBytes {
     socket.on("timeout", () => this.close());
   }
 
+  /** All that was read of it, heads too. */
+  get carriedBytes(): number {
+    return this.#carriedBytes;
+  }
+
   /** Whether it can be used for the next request. */
   get isFree(): boolean {
     return this.#end === undefined && this.#waitingBytes === 0;
@@ -65,6 +80,7 @@ class Connection implements RawBytes {
       const bytes = this.#waiting.shift();
       if (bytes !== undefined) {
         this.#waitingBytes -= bytes.byteLength;
+        this.#carriedBytes += bytes.byteLength;
         if (this.#socket.isPaused()) this.#socket.resume();
         return bytes;
       }
@@ -81,6 +97,7 @@ class Connection implements RawBytes {
   unread(bytes: Uint8Array): void {
     this.#waiting.unshift(bytes);
     this.#waitingBytes += bytes.byteLength;
+    this.#carriedBytes -= bytes.byteLength;
   }
 
   /** Drops bytes that have come already; false when those that wait are others or fewer. */
@@ -88,6 +105,7 @@ class Connection implements RawBytes {
     if (this.#waitingBytes !== bytes) return false;
     this.#waiting.length = 0;
     this.#waitingBytes = 0;
+    this.#carriedBytes += bytes;
     return true;
   }
 
@@ -142,17 +160,19 @@ export class Connections {
    * @throws the socket's error with its `code`, or the signal's reason
    */
   async get(request: BodyRequest): Promise<BodyAnswer> {
-    const { signal, url, trust } = request;
+    const { signal, url, trust, load } = request;
     for (;;) {
       signal.throwIfAborted();
-      const known = this.#takeIdle(url.origin, trust);
+      const known = this.#takeIdle(request);
       const connection = known ?? (await open(url, trust, signal));
       const onAbort = () => connection.close(signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
       const release = () => signal.removeEventListener("abort", onAbort);
       try {
         connection.write(formatRequest(request));
+        const askedMs = performance.now();
         const head = await readHead(connection);
+        load.endurance.answered(performance.now() - askedMs);
         return { ...head, body: this.#body(connection, head, request, release) };
       } catch (error) {
         release();
@@ -170,22 +190,30 @@ export class Connections {
     this.#idle = [];
   }
 
-  #takeIdle(origin: string, trust: Trust): Connection | undefined {
+  #takeIdle({ url: { origin }, trust, load }: BodyRequest): Connection | undefined {
     for (const { connection } of this.#idle) if (!connection.isFree) connection.close();
     this.#idle = this.#idle.filter(({ connection }) => connection.isFree);
     const i = this.#idle.findIndex((idle) => idle.origin === origin && idle.trust === trust);
     const [idle] = i === -1 ? [] : this.#idle.splice(i, 1);
-    idle?.connection.wakeUp();
-    return idle?.connection;
+    if (idle === undefined) return undefined;
+    if (idle.connection.carriedBytes + load.bytes > load.endurance.connectionBytesMax) {
+      // It would break under this. Another takes its place, so that such ones don't pile up.
+      idle.connection.close();
+      return undefined;
+    }
+    idle.connection.wakeUp();
+    return idle.connection;
   }
 
   #body(
     connection: Connection,
     { framing, isKeptAlive }: ResponseHead,
-    { url, trust }: BodyRequest,
+    { url, trust, load, signal }: BodyRequest,
     release: () => void,
   ): ReadableStream<Uint8Array> {
     const bytes = bodyBytes(connection, framing);
+    const sizeBytes = framing.kind === "length" ? framing.bytes : Number.POSITIVE_INFINITY;
+    const wantedBytes = connection.carriedBytes + sizeBytes;
     let readBytes = 0;
     const end = (isOver: boolean) => {
       release();
@@ -203,9 +231,12 @@ export class Connections {
               return controller.enqueue(value);
             }
           } catch (error) {
+            const isBroken = !signal.aborted && !(error instanceof InvalidHttp);
+            if (isBroken) load.endurance.broke(connection.carriedBytes, wantedBytes);
             end(false);
             throw error;
           }
+          load.endurance.carried(readBytes, connection.carriedBytes);
           end(true);
           controller.close();
         },

@@ -1,5 +1,6 @@
 import type { Clock } from "#base";
 import { Concurrency } from "./concurrency.ts";
+import { Endurance } from "./endurance.ts";
 
 /** Content up to this size goes before larger content that waits: it is gone again in no time. */
 const SMALL_BYTES_MAX = 128 * 1024;
@@ -22,6 +23,8 @@ interface Waiting {
 
 /** The bodies that come from one host, as many at once as it takes well; the others wait in line. */
 export class Lane {
+  /** What its connections carry. */
+  readonly endurance: Endurance = new Endurance();
   readonly #concurrency: Concurrency;
   readonly #waiting: Waiting[] = [];
   #inUse = 0;

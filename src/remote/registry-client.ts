@@ -3,6 +3,7 @@ import type { Access, CredentialHelpers } from "#credential";
 import { hostOf, isLoopbackHost } from "./address.ts";
 import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
 import { type Authorization, Authorizer, type Purpose, type TokenExchange } from "./authorizer.ts";
+import type { Endurance } from "./endurance.ts";
 import type { HostLimits } from "./host-limits.ts";
 import type { Lane, Place } from "./lane.ts";
 import type { Locality } from "./locality.ts";
@@ -44,8 +45,8 @@ export interface RegistryRequest extends Purpose {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly patience: CallPatience;
-  /** See {@link Exchange.isForBody}. */
-  readonly isForBody: boolean;
+  /** How much of a blob is wanted; undefined for what is no blob. See {@link Exchange.load}. */
+  readonly blobBytes?: number | undefined;
 }
 
 /**
@@ -83,6 +84,11 @@ export class RegistryClient {
   /** Whether calls fail at once for the moment, because nobody could be reached. */
   get isUnreachable(): boolean {
     return this.#reachability.downBecause("full") !== undefined;
+  }
+
+  /** What connections to this registry carry, or to where it redirects. */
+  get endurance(): Endurance {
+    return this.#ports.lane.endurance;
   }
 
   /** Waits until one more body may come from this registry; the place must be left. */
@@ -214,7 +220,7 @@ export class RegistryClient {
   }
 
   #send(
-    { method, headers, subject, signal, patience, isForBody }: RegistryRequest,
+    { method, headers, subject, signal, patience, blobBytes: bytes }: RegistryRequest,
     url: URL,
     authorization: Pick<Authorization, "header"> | undefined,
   ): Promise<Answer> {
@@ -226,7 +232,7 @@ export class RegistryClient {
       subject,
       signal,
       patience,
-      isForBody,
+      ...(bytes === undefined ? {} : { load: { bytes, endurance: this.endurance } }),
     });
   }
 

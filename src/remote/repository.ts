@@ -20,9 +20,9 @@ import {
 } from "#oci";
 import { type Reference, repositoryName } from "#reference";
 import { answerFailure, isWebPage, WEB_PAGE_HINT } from "./answer.ts";
-import { type BodyReading, readBounded, watchedBody } from "./body.ts";
+import { type BodyReading, readBounded, type Section, watchedBody } from "./body.ts";
 import type { Place } from "./lane.ts";
-import { rangeHeaders, rangeHolding, strongEtag } from "./range.ts";
+import { type RangeHolding, rangeHeaders, rangeHolding, strongEtag } from "./range.ts";
 import type { CallPatience } from "./reachability.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { pullScope } from "./scope.ts";
@@ -119,9 +119,9 @@ export class Repository implements Source {
       }
     }
     if (size > MANIFEST_BYTES_MAX) throw tooLarge(wanted.subject, size);
-    const answer = await this.#openManifest(wanted);
+    const answer = await this.#openManifest(wanted, size);
     await this.#checkBody(answer, size);
-    return watchedBody(answer, { ...this.#reading, sizeBytes: size, part });
+    return watchedBody({ answer, sizeBytes: size, part }, this.#reading);
   }
 
   async #fetchBlob(
@@ -130,41 +130,68 @@ export class Repository implements Source {
     part: ByteRange,
     place: Place,
   ): Promise<ReadableStream<Uint8Array>> {
-    const isWhole = part.end - part.start === size;
-    const answer = isWhole ? undefined : await this.#openRange(wanted, size, part);
-    if (answer !== undefined && rangeHolding(answer, part, size) === "part") {
-      const sizeBytes = part.end - part.start;
-      await this.#checkBody(answer, sizeBytes, [200, 206]);
-      this.#noteEtag(answer, wanted);
-      return watchedBody(answer, { ...this.#reading, sizeBytes, place });
-    }
-    const whole = answer ?? (await this.#openBlob(wanted));
-    await this.#checkBody(whole, size);
-    this.#noteEtag(whole, wanted);
-    return watchedBody(whole, { ...this.#reading, sizeBytes: size, part, place });
+    let { start } = part;
+    const open = async (): Promise<Section | undefined> => {
+      if (start === part.end) return undefined;
+      const { section, end } = await this.#openSection(wanted, size, { start, end: part.end });
+      start = end;
+      return section;
+    };
+    const first = await open();
+    assert(first !== undefined, "a blob that is asked for is not empty");
+    return watchedBody(first, { ...this.#reading, place, next: open });
   }
 
-  /**
-   * An answer that holds the range; or, of one up to the end, an answer that holds the whole, or
-   * undefined when none was usable and the whole must be asked for.
-   */
-  async #openRange(wanted: Wanted, size: number, range: ByteRange): Promise<Answer | undefined> {
-    const etag = wanted.digest && this.#etags.get(wanted.digest);
-    const answer = await this.#openBlob(wanted, rangeHeaders(range, size, etag));
-    const holding = rangeHolding(answer, range, size);
-    if (holding === "part") return answer;
-    if (holding === undefined) throw await answerFailure(answer, this.#client.context());
-    if (holding === "whole" && etag !== undefined) {
-      // Behind one name stand several servers, each with its own validators. The digest judges in the
-      // end, so that is no reason to read everything anew.
-      await discard(answer);
-      if (wanted.digest !== undefined) this.#etags.delete(wanted.digest);
-      return this.#openRange(wanted, size, range);
+  /** As much of a part, from its start up to `end`, as one request is to bring. */
+  async #openSection(
+    wanted: Wanted,
+    size: number,
+    part: ByteRange,
+  ): Promise<{ section: Section; end: number }> {
+    const { endurance } = this.#client;
+    const end = Math.min(part.end, part.start + endurance.pieceBytesMax);
+    const sizeBytes = end - part.start;
+    const isPiece = end < part.end;
+    const asked =
+      sizeBytes === size
+        ? undefined
+        : await this.#askRange(wanted, size, { start: part.start, end });
+    if (asked?.holding === "part") {
+      await this.#checkBody(asked.answer, sizeBytes, [200, 206]);
+      this.#noteEtag(asked.answer, wanted);
+      return { section: { answer: asked.answer, sizeBytes }, end };
     }
-    if (range.end === size && holding === "whole") return answer;
+    if (isPiece) endurance.refusedPiece();
+    const isWhole = asked?.holding === "whole" && part.end === size;
+    if (asked !== undefined && !isWhole) {
+      await discard(asked.answer);
+      if (isPiece) return this.#openSection(wanted, size, part);
+      if (part.end < size) throw rangeIgnored(asked.answer, part);
+    }
+    const whole =
+      asked !== undefined && isWhole ? asked.answer : await this.#openBlob(wanted, size);
+    await this.#checkBody(whole, size);
+    this.#noteEtag(whole, wanted);
+    return { section: { answer: whole, sizeBytes: size, part }, end: part.end };
+  }
+
+  /** Asks for a range, and says what the answer to it holds. */
+  async #askRange(
+    wanted: Wanted,
+    size: number,
+    range: ByteRange,
+  ): Promise<{ answer: Answer; holding: RangeHolding }> {
+    const etag = wanted.digest && this.#etags.get(wanted.digest);
+    const bytes = range.end - range.start;
+    const answer = await this.#openBlob(wanted, bytes, rangeHeaders(range, size, etag));
+    const holding = rangeHolding(answer, range, size);
+    if (holding === undefined) throw await answerFailure(answer, this.#client.context());
+    if (holding !== "whole" || etag === undefined) return { answer, holding };
+    // Behind one name stand several servers, each with its own validators. The digest judges in the
+    // end, so that is no reason to read everything anew.
     await discard(answer);
-    if (range.end === size) return undefined;
-    throw rangeIgnored(answer, range);
+    if (wanted.digest !== undefined) this.#etags.delete(wanted.digest);
+    return this.#askRange(wanted, size, range);
   }
 
   #noteEtag({ headers }: Answer, { digest }: Wanted): void {
@@ -172,18 +199,23 @@ export class Repository implements Source {
     if (digest !== undefined && etag !== undefined) this.#etags.set(digest, etag);
   }
 
-  async #openManifest(wanted: Wanted): Promise<Answer> {
+  async #openManifest(wanted: Wanted, size: number): Promise<Answer> {
     const answer = await this.#request("GET", wanted, "manifests");
     if (answer.status !== 404) return answer;
     const words = await answerFailure(answer, this.#client.context());
-    const blob = await this.#openBlob(wanted);
+    const blob = await this.#openBlob(wanted, size);
     if (blob.status !== 404) return blob;
     await discard(blob);
     throw words;
   }
 
-  #openBlob(wanted: Wanted, range: Readonly<Record<string, string>> = {}): Promise<Answer> {
-    return this.#request("GET", wanted, "blobs", range);
+  /** @param bytes how many are wanted of it */
+  #openBlob(
+    wanted: Wanted,
+    bytes: number,
+    range: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
+    return this.#request("GET", wanted, "blobs", range, bytes);
   }
 
   #want(tagOrDigest: string, signal: AbortSignal, patience: CallPatience): Wanted {
@@ -203,6 +235,7 @@ export class Repository implements Source {
     wanted: Wanted,
     kind: "manifests" | "blobs",
     headers: Readonly<Record<string, string>> = {},
+    blobBytes?: number,
   ): Promise<Answer> {
     return this.#client.request({
       method,
@@ -212,7 +245,7 @@ export class Repository implements Source {
       subject: wanted.subject,
       signal: wanted.signal,
       patience: wanted.patience,
-      isForBody: method === "GET" && kind === "blobs",
+      blobBytes,
     });
   }
 

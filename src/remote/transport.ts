@@ -1,5 +1,5 @@
 import { Failure } from "#base";
-import type { Connections } from "./connection.ts";
+import type { Connections, Load } from "./connection.ts";
 import { type Asked, headersTimedOut, networkFailure } from "./network-failure.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 import type { Trust } from "./trust.ts";
@@ -11,8 +11,8 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly trust: Trust;
-  /** Whether the body may be large and breaking off, and every byte of it that came is wanted. */
-  readonly isForBody?: boolean;
+  /** Of a body that may be large and break off, and of which every byte that came is wanted. */
+  readonly load?: Load;
   /** What a person wanted, for messages. */
   readonly subject: string;
   readonly signal: AbortSignal;
@@ -67,8 +67,8 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
     };
     // Through a proxy, the runtime knows the way better than we do, though it may lose bytes.
     const response =
-      request.isForBody === true && proxy === undefined
-        ? await options.connections.get({ ...sent, url, trust })
+      request.load !== undefined && proxy === undefined
+        ? await options.connections.get({ ...sent, url, trust, load: request.load })
         : await fetch(url, {
             ...sent,
             method,
