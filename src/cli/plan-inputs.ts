@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { Failure, Findings, isFailure } from "#base";
+import { Failure, Findings, isFailure, type Place } from "#base";
 import {
   type DockerConfig,
   dockerConfigFiles,
@@ -68,6 +68,7 @@ export function planInputs(options: PlanOptions, context: CliContext): Planned {
   const inputs = readClusterInputs(names, context.files, findings);
   const docker = dockerCredentials(
     options.dockerConfig ?? inputs.site.dockerConfig,
+    options.dockerConfig === undefined ? inputs.site.dockerConfigAt : undefined,
     context,
     findings,
   );
@@ -93,6 +94,7 @@ function refuseTwoStdins({
 /** Nothing comes from Docker's configuration unless the person said so. */
 function dockerCredentials(
   wanted: boolean | string,
+  namedAt: Place | undefined,
   { files, env, home }: CliContext,
   findings: Findings,
 ): DockerCredentials {
@@ -106,7 +108,8 @@ function dockerCredentials(
       return [parseDockerConfig(new TextDecoder().decode(bytes), file)];
     } catch (error) {
       if (!isFailure(error)) throw error;
-      findings.fault({ file, line: 1, column: 1, path: "" }, error.code, error.message, error.hint);
+      const place = isProblem(bytes) ? namedAt : undefined;
+      findings.fault(place ?? wholeFile(file), error.code, error.message, error.hint);
       return [];
     }
   });
@@ -117,6 +120,10 @@ function dockerCredentials(
     }
     return undefined;
   };
+}
+
+function wholeFile(file: string): Place {
+  return { file, line: 1, column: 1, path: "" };
 }
 
 function unreadable(file: string, problem: string): Failure {

@@ -24,6 +24,21 @@ function read(text: string, contents: MemoryContents = {}, file = "etc/site.yaml
 }
 
 describe("readSite()", () => {
+  test.each(["nonsense", "127.0.0.1", "a:65536", "[::1]", "http://a:1"])(
+    "refuses to listen on %j",
+    (listen) => {
+      expect(read(`registry: {listen: "${listen}"}\n`)).toMatchObject({
+        site: { listen: DEFAULT_SITE.listen },
+        faults: ["s:1:20 listen-invalid"],
+      });
+    },
+  );
+
+  test.each(["127.0.0.1:0", "[::1]:5055", ":5055", "edge-1.local:65535"])(
+    "listens on %j",
+    (listen) => expect(read(`registry: {listen: "${listen}"}\n`).site.listen).toBe(listen),
+  );
+
   test.each(["", "{}\n", "# nothing\n", "apiVersion: drayage/v1\nkind: Site\n"])(
     "takes every default for %j",
     (text) => expect(read(text)).toMatchObject({ site: DEFAULT_SITE, faults: [], warnings: [] }),
@@ -69,6 +84,7 @@ trustedTokenHosts: [auth.example.com]
       combinations: "extended",
       listen: "0.0.0.0:5055",
       runtime: "k3s",
+      dockerConfigAt: { file: "s", line: 23, column: 15, path: "dockerConfig" },
       dockerConfig: "etc/docker.json",
       trustedTokenHosts: ["auth.example.com"],
     });
