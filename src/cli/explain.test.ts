@@ -133,15 +133,39 @@ quay.io/team/shop:1.2
     expect(failureOf(reference).message).toContain(reference);
   });
 
-  test("refuses faulty input with exit code 2, all faults, and no answer", () => {
-    const packs = [OS, app("a", "Not A Reference", "also: not")];
-    const { exit, out, err } = commands({ packs }).explain(PROVIDER_IMAGE);
-    expect({ exit, out }).toEqual({ exit: 2, out: "" });
+  const faulty = { packs: [OS, app("a", "Not A Reference", "also: not")] };
+
+  test("explains beside faults, which it tells with exit code 2", () => {
+    const { exit, out, err } = commands(faulty).explain(PROVIDER_IMAGE);
+    expect({ exit, out }).toEqual({
+      exit: 2,
+      out: commands({ packs: [OS] }).explain(PROVIDER_IMAGE).out,
+    });
     expect(err.match(/\[reference-invalid\]/g)).toHaveLength(2);
+  });
+
+  test("does not call an image unknown that faults may have hidden", () => {
+    const { exit, out, err } = commands(faulty).explain("quay.io/other/image:1");
+    expect({ exit, out }).toEqual({ exit: 2, out: "" });
+    expect(err).not.toContain("image-unknown");
+  });
+
+  test("answers a program beside faults with the plan, as dray plan does", () => {
+    const { exit, out } = commands(faulty).explain(PROVIDER_IMAGE, "json");
+    expect({ exit, out }).toEqual({ exit: 2, out: commands(faulty).plan("json").out });
+    expect(JSON.parse(out).faults).toMatchObject([{ code: "reference-invalid" }, {}]);
   });
 });
 
 describe("Docker's configuration", () => {
+  test("points into the site file where that names a file that is not there", () => {
+    const { exit, err } = commands({ packs: [OS], site: { dockerConfig: "maybe.json" } }).plan(
+      "text",
+    );
+    expect(exit).toBe(2);
+    expect(err).toMatch(/^error: site\.yaml:4:19: .*maybe\.json/m);
+  });
+
   const auths = { "quay.io": { auth: btoa("docker:pw") } };
   const files = { "/home/edge/.docker/config.json": JSON.stringify({ auths }) };
   const credential = (site: ClusterSketch["site"]) => {

@@ -1,24 +1,35 @@
 import { Failure, nearest, printable, quoted } from "#base";
 import type { Plan, PlannedImage } from "#plan";
-import { formatReference, parseReference, repositoryName } from "#reference";
+import { formatReference, parseReference, type Reference, repositoryName } from "#reference";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { type OutputFormat, planOrRefuse } from "./plan.ts";
-import type { PlanOptions } from "./plan-inputs.ts";
+import { type OutputFormat, planJson } from "./plan.ts";
+import { type PlanOptions, planInputs } from "./plan-inputs.ts";
 import { imageLines, wantedBy } from "./plan-text.ts";
+import { formatFindings } from "./report.ts";
 
-/** `dray explain REF`: why this image comes from there, rule by rule, and where it was declared. */
+/**
+ * `dray explain REF`: why this image comes from there, rule by rule, and where it was declared. What
+ * could be planned is explained also beside faults; JSON then is the plan document, which holds them.
+ */
 export function runExplain(
   text: string,
   options: PlanOptions & { readonly output: OutputFormat },
   context: CliContext,
 ): ExitCode {
-  const planned = planOrRefuse(options, context);
-  if (planned === undefined) return EXIT.refused;
-  const images = findImages(text, planned.plan);
+  const { plan } = planInputs(options, context);
+  context.err(formatFindings(plan.faults, []));
+  const isRefused = plan.faults.length > 0;
+  if (isRefused && options.output === "json") {
+    context.out(planJson(plan));
+    return EXIT.refused;
+  }
+  const images = findImages(text, plan);
+  // Beside faults an image may be missing because of them.
+  if (images.length === 0 && !isRefused) throw unknownImage(text, plan);
   if (options.output === "json")
     context.out(`${JSON.stringify(images.map(explanation), null, 2)}\n`);
   else context.out(images.map(explainText).join("\n"));
-  return EXIT.done;
+  return isRefused ? EXIT.refused : EXIT.done;
 }
 
 /**
@@ -28,20 +39,35 @@ export function runExplain(
 function findImages(text: string, plan: Plan): readonly PlannedImage[] {
   const reference = parseReference(text);
   const name = formatReference(reference);
-  const all = plan.stages.flatMap(({ images }) => images);
-  const ofRepository = all.filter(({ declared }) => {
-    return repositoryName(declared) === repositoryName(reference);
-  });
+  const all = imagesOf(plan);
   const matches = [
     all.filter(({ declared }) => formatReference(declared) === name),
     all.filter(({ source, local }) => formatReference(source) === name || local === name),
-    isBareName(text) ? ofRepository : [],
+    isBareName(text) ? ofRepository(reference, all) : [],
   ].find((found) => found.length > 0);
-  if (matches !== undefined) return matches;
-  throw new Failure({
+  return matches ?? [];
+}
+
+function imagesOf({ stages }: Plan): readonly PlannedImage[] {
+  return stages.flatMap(({ images }) => images);
+}
+
+function ofRepository(
+  reference: Reference,
+  images: readonly PlannedImage[],
+): readonly PlannedImage[] {
+  const repository = repositoryName(reference);
+  return images.filter(({ declared }) => repositoryName(declared) === repository);
+}
+
+function unknownImage(text: string, plan: Plan): Failure {
+  const reference = parseReference(text);
+  const name = formatReference(reference);
+  const all = imagesOf(plan);
+  return new Failure({
     code: "image-unknown",
     message: `Cannot explain ${quoted(name)}: it is not among the images of these profiles, expected a declared one`,
-    hint: nearHint(name, ofRepository, all),
+    hint: nearHint(name, ofRepository(reference, all), all),
   });
 }
 
@@ -52,13 +78,13 @@ function isBareName(text: string): boolean {
 
 function nearHint(
   name: string,
-  ofRepository: readonly PlannedImage[],
+  related: readonly PlannedImage[],
   all: readonly PlannedImage[],
 ): string {
   const names = (images: readonly PlannedImage[]) => {
     return images.map(({ declared }) => formatReference(declared));
   };
-  if (ofRepository.length > 0) return `Declared are ${names(ofRepository).slice(0, 5).join(", ")}`;
+  if (related.length > 0) return `Declared are ${names(related).slice(0, 5).join(", ")}`;
   const near = nearest(name, names(all));
   return near === undefined ? "dray plan lists what is declared" : `Did you mean "${near}"?`;
 }

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { Failure, Findings, isFailure } from "#base";
+import { Failure, Findings, isFailure, type Place } from "#base";
 import {
   type DockerConfig,
   dockerConfigFiles,
@@ -83,6 +83,7 @@ export function planInputs(options: PlanOptions, context: CliContext): Planned {
   const inputs = readClusterInputs(names, context.files, findings);
   const docker = dockerCredentials(
     options.dockerConfig ?? inputs.site.dockerConfig,
+    options.dockerConfig === undefined ? inputs.site.dockerConfigAt : undefined,
     context,
     findings,
   );
@@ -108,6 +109,7 @@ function refuseTwoStdins({
 /** Nothing comes from Docker's configuration unless the person said so. */
 function dockerCredentials(
   wanted: boolean | string,
+  namedAt: Place | undefined,
   { files, env, home }: CliContext,
   findings: Findings,
 ): DockerCredentials {
@@ -121,7 +123,8 @@ function dockerCredentials(
       return [parseDockerConfig(new TextDecoder().decode(bytes), file)];
     } catch (error) {
       if (!isFailure(error)) throw error;
-      findings.fault({ file, line: 1, column: 1, path: "" }, error.code, error.message, error.hint);
+      const place = isProblem(bytes) ? namedAt : undefined;
+      findings.fault(place ?? wholeFile(file), error.code, error.message, error.hint);
       return [];
     }
   });
@@ -132,6 +135,10 @@ function dockerCredentials(
     }
     return undefined;
   };
+}
+
+function wholeFile(file: string): Place {
+  return { file, line: 1, column: 1, path: "" };
 }
 
 function unreadable(file: string, problem: string): Failure {

@@ -1,4 +1,4 @@
-import { planDocument } from "#plan";
+import { type Plan, planDocument } from "#plan";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { type Planned, type PlanOptions, planInputs } from "./plan-inputs.ts";
 import { formatPlan } from "./plan-text.ts";
@@ -31,8 +31,7 @@ export function answerPlan(
   addition: PlanAddition = { fields: {}, text: "" },
 ): ExitCode {
   if (output === "json") {
-    const document = { ...planDocument(plan), ...addition.fields };
-    context.out(`${JSON.stringify(document, null, 2)}\n`);
+    context.out(planJson(plan, addition.fields));
   } else {
     if (plan.stages.some(({ images }) => images.length > 0)) context.out(formatPlan(plan));
     context.out(addition.text);
@@ -41,9 +40,23 @@ export function answerPlan(
   return plan.faults.length > 0 ? EXIT.refused : EXIT.done;
 }
 
-/** Plans for a command that needs a sound plan: tells the faults, and gives undefined when there are any. */
-export function planOrRefuse(options: PlanOptions, context: CliContext): Planned | undefined {
+/** The plan document as text: what every planning command answers a program that it refuses. */
+export function planJson(plan: Plan, more: PlanAddition["fields"] = {}): string {
+  return `${JSON.stringify({ ...planDocument(plan), ...more }, null, 2)}\n`;
+}
+
+/**
+ * Plans for a command that needs a sound plan: tells the faults, and gives undefined when there are
+ * any. A program that asked for JSON gets the refused plan, whose `faults` it can read.
+ */
+export function planOrRefuse(
+  options: PlanOptions & { readonly output: OutputFormat },
+  context: CliContext,
+): Planned | undefined {
   const planned = planInputs(options, context);
-  context.err(formatFindings(planned.plan.faults, []));
-  return planned.plan.faults.length > 0 ? undefined : planned;
+  const { plan } = planned;
+  context.err(formatFindings(plan.faults, []));
+  if (plan.faults.length === 0) return planned;
+  if (options.output === "json") context.out(planJson(plan));
+  return undefined;
 }

@@ -289,6 +289,9 @@ describe("a masked password", () => {
     const messages = plan.faults.map(({ message }) => message).join("\n");
     expect(plan.faults.map(({ code }) => code)).toEqual(Array(3).fill("secret-masked"));
     expect(messages).toContain("os-pack:providerCredentials");
+    expect(plan.faults.map(({ path }) => path.split(/[.:]/).at(-1))).toEqual(
+      Array(3).fill("password"),
+    );
     expect(messages).toContain("secret:reg-a");
     expect(messages).toContain("user-data:externalRegistries[0]");
   });

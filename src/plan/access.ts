@@ -88,7 +88,7 @@ function secretFor(
 }
 
 function hasUsableCredential(declared: DeclaredRegistry): boolean {
-  return isAuthenticated(declared) && !declared.isMasked;
+  return isAuthenticated(declared) && declared.maskedAt === undefined;
 }
 
 function passwordCredential({ username, password }: DeclaredRegistry): Credential {

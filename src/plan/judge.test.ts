@@ -135,7 +135,9 @@ describe("judgeProviderRegistry()", () => {
   });
 
   test("is told once, also when an external registry makes the credentials useless", () => {
-    const packs = [osPack(PROVIDER_IMAGE, { registry: "docker.io", user: "edge" })];
+    const packs = [
+      osPack(PROVIDER_IMAGE, { registry: "docker.io", ...{ user: "edge", password: "pw" } }),
+    ];
     const plan = planCluster({ packs, stylus: EXTERNAL });
     expect(faultCodes(plan)).toEqual(["provider-registry-mismatch"]);
     expect(warningCodes(plan)).toEqual([]);
@@ -170,12 +172,13 @@ describe("warnUnusedCredentials()", () => {
   test("tells of each credential that fits no image, with its place", () => {
     const registries = [{ domain: "one.example" }, { domain: "two.example", ...login }];
     const registryMappingRules = { "reg.example.com": "one.example", "quay.io": "one.example/q" };
-    const credentials = [{ registry: "three.example", username: "edge" }];
+    const credentials = [{ registry: "three.example", username: "edge", passwordFile: "pw" }];
     const secret = registrySecret("reg-a", { url: "four.example", ...login });
     const plan = planCluster({
       packs: [...packs, { ...app("secrets"), manifests: [secret] }],
       stylus: { externalRegistries: { registries, registryMappingRules } },
       site: { credentials },
+      files: { pw: "secret" },
     });
     expect(plan.warnings.map(({ code, file, message }) => [code, file, message])).toEqual([
       ["credential-unused", "site.yaml", "site:credentials[0] for three.example fits no image"],
@@ -201,10 +204,11 @@ describe("warnUnusedCredentials()", () => {
       username: "a",
       password: "***",
     });
-    const credentials = [{ registry: "reg.example.com", ...{ username: "a" } }];
+    const credentials = [{ registry: "reg.example.com", username: "a", passwordFile: "pw" }];
     const plan = planCluster({
       packs: [...packs, { ...app("secrets"), manifests: [masked] }],
       site: { credentials },
+      files: { pw: "secret" },
     });
     expect([...plan.faults, ...plan.warnings]).toEqual([]);
   });

@@ -43,11 +43,11 @@ export function judgeMasks(inputs: ClusterInputs, findings: Findings): void {
     ...registrySecrets,
     ...(providerCredentials === undefined ? [] : [providerCredentials]),
   ];
-  for (const { isMasked, location, place, origin } of declared) {
+  for (const { maskedAt, location, origin } of declared) {
     const supplied = longestMatch(site.credentials.filter(isAuthenticated), location);
-    if (!isMasked || supplied !== undefined) continue;
+    if (maskedAt === undefined || supplied !== undefined) continue;
     findings.fault(
-      place,
+      maskedAt,
       "secret-masked",
       `The password of ${origin} for ${formatLocation(location)} is masked, as exports leave it`,
       `Supply it in the site file: credentials: [{registry: ${formatLocation(location)}, username: …, passwordFile: …}]`,

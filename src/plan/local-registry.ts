@@ -3,6 +3,7 @@ import { type ClusterInputs, DEFAULT_PROJECT } from "#profile";
 import { formatLocation, formatReference, prependRegistry, tryParseLocation } from "#reference";
 import { type DeclaredImage, isBootstrapImage } from "./image.ts";
 import type { PlanRegistries, Reason } from "./plan.ts";
+import { portNote } from "./source.ts";
 
 type LocalRegistry = NonNullable<PlanRegistries["local"]>;
 
@@ -78,7 +79,7 @@ export function decideUpload(
     because: [
       {
         rule: "local-upload",
-        text: `An application pack declares it, so it is uploaded to the local registry as ${name}`,
+        text: `An application pack declares it, so it is uploaded to the local registry as ${name}${portNote(image.reference)}`,
       },
       {
         rule: "local-serve",

@@ -3,6 +3,7 @@ import {
   app,
   type ClusterSketch,
   faultCodes,
+  imageOf,
   imagesOf,
   OS,
   osPack,
@@ -83,6 +84,13 @@ describe("rule rewrite-prepend", () => {
     ["reg.example.com:5000/app:1", `${EXTERNAL}/reg.example.com_5000/app:1`],
   ])("fetches %s as %s", (declared, expected) => {
     expect(source(declared, prepend)).toBe(expected);
+  });
+
+  test("says why the colon of a port is gone", () => {
+    const declared = "reg.example.com:5000/app:1";
+    const plan = planCluster({ packs: [OS, app("app", declared)], ...prepend });
+    const reason = imageOf(plan, declared).because.find(({ rule }) => rule === "rewrite-prepend");
+    expect(reason?.text).toEndWith("so :5000 becomes _5000");
   });
 
   test("holds for provider images, and emits no double slash", () => {

@@ -104,8 +104,14 @@ function rewriteReason(
       }
     : {
         rule: "rewrite-prepend",
-        text: `The external registry goes before the whole name ${image.name}: ${name}`,
+        text: `The external registry goes before the whole name ${image.name}: ${name}${portNote(image.reference)}`,
       };
+}
+
+/** Says why `:5000` has become `_5000`, where a whole name was made a path; else nothing. */
+export function portNote({ domain }: Reference): string {
+  const port = /:(\d+)$/.exec(domain)?.[1];
+  return port === undefined ? "" : `; a path can hold no colon, so :${port} becomes _${port}`;
 }
 
 function asDeclaredReason(image: DeclaredImage): Reason {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { Findings } from "#base";
 import { formatReference } from "#reference";
 import {
   addOn,
@@ -11,6 +12,7 @@ import {
   profileOf,
   readCluster,
 } from "#test-support/cluster-files";
+import { readClusterInputs } from "./cluster-inputs.ts";
 
 const FIXTURES = join(import.meta.dir, "../../test/fixtures");
 const CORE = "quay.io/kairos/core:v1";
@@ -158,8 +160,50 @@ describe("readClusterInputs()", () => {
   test("asks for a profile, and for an OS pack", () => {
     expect(readCluster({}, { profiles: [] }).faults).toContain(":1:1 profile-missing");
     expect(readCluster({ "profile.yaml": profileOf(addOn("{}\n")) }).faults).toEqual([
-      ":1:1 provider-location-missing",
+      "profile.yaml:1:1 provider-location-missing",
     ]);
+  });
+
+  test("tells of variables on the command line that nothing asks for", () => {
+    const profile = `${profileOf(OS_PACK, addOn("pack: {content: {images: ['a.io/b:{{ .spectro.var.site_tag }}']}}\n"))}  variables: [{name: declared}]\n`;
+    const { warnings, shown } = readCluster(
+      { "profile.yaml": profile },
+      {
+        variables: new Map([
+          ["site_tag", "1"],
+          ["declared", "x"],
+          ["site_tga", "2"],
+        ]),
+      },
+    );
+    expect(warnings).toEqual([":1:1 variable-unused"]);
+    expect(shown).toContain('Did you mean \\"site_tag\\"?');
+  });
+
+  test("says which packs there are where a template names none of them", () => {
+    const values = "pack: {content: {images: ['a.io/b:{{ .spectro.pack.stranger.tag }}']}}\n";
+    const { shown } = readCluster({ "profile.yaml": profileOf(OS_PACK, addOn(values)) });
+    expect(shown).toContain("There is no such pack; there are app, edge-native-byoi");
+  });
+
+  test("says how to get below the limit of a file", () => {
+    const problem = { code: "input-too-large", message: "it has 50 MiB" } as const;
+    const files = { read: () => problem, list: () => problem };
+    const findings = new Findings();
+    readClusterInputs({ profiles: ["profile.yaml"] }, files, findings);
+    expect(findings.faults[0]).toMatchObject({
+      code: "input-too-large",
+      remedy: expect.stringContaining("path:"),
+    });
+  });
+
+  test("tells of a profile that is given twice just that", () => {
+    const files = { "profile.yaml": profileOf(OS_PACK) };
+    const names = { profiles: ["profile.yaml", "profile.yaml"] };
+    expect(readCluster(files, names)).toMatchObject({
+      faults: ["profile.yaml:1:1 profile-twice"],
+      warnings: [],
+    });
   });
 
   test("tells what is wrong with every file at once", () => {
@@ -193,7 +237,7 @@ describe("readClusterInputs()", () => {
 
   test("calls standard input by its name", () => {
     const { faults } = readCluster({ "-": "a: 'x\n" }, { profiles: ["-"] });
-    expect(faults).toContain("<stdin>:2:1 yaml-broken");
+    expect(faults).toContain("<stdin>:1:4 yaml-broken");
   });
 
   test("reads further images one a line, comments and Windows line ends aside", () => {

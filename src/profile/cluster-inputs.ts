@@ -1,4 +1,4 @@
-import { type Findings, type Place, quoted } from "#base";
+import { Findings, nearest, type Place, printable, quoted } from "#base";
 import { type ClusterProfile, readClusterProfiles } from "./cluster-profile.ts";
 import type { DeclaredRegistry } from "./declared-credential.ts";
 import { type InputFiles, readTextFile } from "./input-files.ts";
@@ -19,7 +19,7 @@ import {
   readPackedRegistry,
 } from "./registry-packs.ts";
 import { readRegistrySecrets } from "./registry-secret.ts";
-import { TemplateScope } from "./scope.ts";
+import { findDotted, TemplateScope, type TemplateValues } from "./scope.ts";
 import { DEFAULT_SITE, readPlacedReference, readSite, type Site } from "./site.ts";
 import { NO_USER_DATA, readUserData, type UserData } from "./user-data.ts";
 import type { WantedImage } from "./wanted.ts";
@@ -67,18 +67,22 @@ export function readClusterInputs(
   findings: Findings,
 ): ClusterInputs {
   const site = readSiteFile(names.site, files, findings);
-  const profileFiles = names.profiles.length > 0 ? names.profiles : site.profiles;
+  const named = names.profiles.length > 0 ? names.profiles : site.profiles;
+  const profileFiles = [...new Set(named)];
+  reportProfileTwice(named, findings);
   if (profileFiles.length === 0) reportNoProfile(findings);
   const profiles = profileFiles.flatMap((file) => readProfileFile(file, files, findings));
   const packs = profiles.flatMap((profile) => profile.packs);
   reportPackTwice(profiles, findings);
-  const scope = new TemplateScope(
-    templateValues(profiles, readVariables(names, files, findings)),
-    findings,
-  );
-  const { images, providerCredentials } = readImages(packs, scope, findings);
+  const asked = new Set<string>();
+  const values = templateValues(profiles, readVariables(names, files, findings), asked);
+  const scope = new TemplateScope(values, findings);
+  const { images, providerCredentials } = readImages(packs, profileFiles, scope, findings);
   const extra = [...site.extraImages, ...readImageFiles(names.images ?? [], files, findings)];
-  const userDataFile = names.userData ?? site.userData;
+  const userData = readUserDataFile(names.userData ?? site.userData, files, findings);
+  const registrySecrets = readSecrets(packs, values, userData, findings);
+  const known = [...profiles.flatMap(({ variableNames }) => variableNames), ...asked];
+  warnUnusedVariables(names.variables ?? new Map(), new Set(known), findings);
   return {
     profileNames: profiles.map(({ name }) => name).sort(compareCodeUnits),
     images: [
@@ -96,12 +100,12 @@ export function readClusterInputs(
         .map((placed) => ({ ...placed, pack: pack.name }));
     }),
     providerCredentials,
-    registrySecrets: packs.flatMap((pack) => readRegistrySecrets(pack, findings)),
+    registrySecrets,
     packedRegistry: readPackedRegistry(packs),
     imageReplacementRules: readImageReplacementRules(packs, findings),
     alwaysPullPlaces: packs.filter(({ layer }) => layer === "k8s").flatMap(readAlwaysPullPlaces),
     swapDisabledPlaces: packs.flatMap(readSwapDisabledPlaces),
-    userData: readUserDataFile(userDataFile, files, findings),
+    userData,
     site,
   };
 }
@@ -109,6 +113,17 @@ export function readClusterInputs(
 /** Order of UTF-16 code units: the same on every machine and in every locale. */
 export function compareCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function reportProfileTwice(named: readonly string[], findings: Findings): void {
+  for (const file of named.filter((name, i) => named.indexOf(name) !== i)) {
+    findings.fault(
+      wholeFile(shownName(file)),
+      "profile-twice",
+      `Cannot plan: the cluster profile ${quoted(shownName(file))} is given twice`,
+      "Name each profile once",
+    );
+  }
 }
 
 function reportNoProfile(findings: Findings): void {
@@ -168,19 +183,69 @@ function reportPackTwice(profiles: readonly ClusterProfile[], findings: Findings
   }
 }
 
-function templateValues(profiles: readonly ClusterProfile[], given: ReadonlyMap<string, string>) {
+/** Beside an external registry the Secrets may go unfilled, for it serves what they were written for. */
+function readSecrets(
+  packs: readonly Pack[],
+  values: TemplateValues,
+  { externals }: UserData,
+  findings: Findings,
+): readonly DeclaredRegistry[] {
+  const found = new Findings();
+  const scope = new TemplateScope(values, found);
+  const secrets = packs.flatMap((pack) => readRegistrySecrets(pack, scope, findings));
+  for (const { code, message, remedy, ...place } of found.faults) {
+    if (externals.length > 0) findings.warn(place, code, message, remedy);
+    else findings.fault(place, code, message, remedy);
+  }
+  return secrets;
+}
+
+/** A variable on the command line that nothing asks for is a slip of the pen, or a leftover. */
+function warnUnusedVariables(
+  given: ReadonlyMap<string, string>,
+  known: ReadonlySet<string>,
+  findings: Findings,
+): void {
+  for (const name of given.keys()) {
+    if (known.has(name) || known.has(name.replace(/^spectro\.var\./, ""))) continue;
+    const meant = nearest(name, known);
+    findings.warn(
+      wholeFile(""),
+      "variable-unused",
+      `No template that decides about images asks for the variable ${quoted(name)}, and no profile declares it`,
+      meant === undefined
+        ? "Check its name, or leave it out"
+        : `Did you mean "${printable(meant)}"?`,
+    );
+  }
+}
+
+/** @param asked takes down every name, in all its spellings, that a template asks for */
+function templateValues(
+  profiles: readonly ClusterProfile[],
+  given: ReadonlyMap<string, string>,
+  asked: Set<string>,
+): TemplateValues {
   const packs = profiles.flatMap(({ packs: own }) => own);
   const byName = new Map(packs.toSorted(comparePacks).map((pack) => [pack.name, pack]));
   const defaults = new Map(profiles.flatMap(({ variables }) => [...variables]));
   const system = systemValues(profiles, packs);
+  const find = (...spellings: readonly string[]) => {
+    for (const spelling of spellings) asked.add(spelling);
+    return spellings.map((spelling) => given.get(spelling)).find((value) => value !== undefined);
+  };
   return {
-    pack: (name: string) => byName.get(name)?.values,
+    packValue: (name, keys) => {
+      const pack = byName.get(name);
+      const own = pack?.values === undefined ? undefined : findDotted(pack.values, keys);
+      if (own !== undefined && own.kind !== "null") return own;
+      const whole = pack?.wholeValues();
+      return whole === undefined ? undefined : findDotted(whole, keys);
+    },
     packNames: [...byName.keys()],
-    system: (name: string) =>
-      given.get(`spectro.system.${name}`) ?? given.get(`system.${name}`) ?? system.get(name),
-    variable: (name: string) =>
-      given.get(name) ?? given.get(`spectro.var.${name}`) ?? defaults.get(name),
-    macro: (name: string) => given.get(name) ?? given.get(`spectro.macro.${name}`),
+    system: (name) => find(`spectro.system.${name}`, `system.${name}`) ?? system.get(name),
+    variable: (name) => find(name, `spectro.var.${name}`) ?? defaults.get(name),
+    macro: (name) => find(name, `spectro.macro.${name}`),
   };
 }
 
@@ -231,6 +296,7 @@ function readVariables(
 
 function readImages(
   packs: readonly Pack[],
+  profileFiles: readonly string[],
   scope: TemplateScope,
   findings: Findings,
 ): {
@@ -240,7 +306,8 @@ function readImages(
   const osPacks = packs.filter(({ layer }) => layer === "os");
   const [first, second] = osPacks;
   // Where no pack could be read at all, a fault says why, and that one would follow from it.
-  if (first === undefined && (packs.length > 0 || !findings.hasFaults)) reportNoOsPack(findings);
+  if (first === undefined && (packs.length > 0 || !findings.hasFaults))
+    reportNoOsPack(profileFiles[0], findings);
   if (first !== undefined && second !== undefined) reportTwoOsPacks(first, second, findings);
   const read = new Map(osPacks.map((pack) => [pack, readOsPack(pack, scope, findings)]));
   const images = packs.flatMap((pack): WantedImage[] => {
@@ -258,9 +325,9 @@ function readImages(
   return { images, providerCredentials: credentials.find((declared) => declared !== undefined) };
 }
 
-function reportNoOsPack(findings: Findings): void {
+function reportNoOsPack(profileFile = "", findings: Findings): void {
   findings.fault(
-    wholeFile(""),
+    wholeFile(shownName(profileFile)),
     "provider-location-missing",
     "Cannot plan: no profile has an OS pack (layer: os), so the provider image is not known",
     "Give the infrastructure profile of the cluster too; --profile may be repeated",

@@ -98,7 +98,7 @@ describe("readClusterProfiles()", () => {
       profileOf(OS_PACK, addOn(`pack: {content: {images: ['{{${"(".repeat(100_000)}}}']}}\n`)),
       "13:36 template-syntax",
     ],
-    ["an image of a broken document", "a: 'x\n", "2:1 yaml-broken"],
+    ["an image of a broken document", "a: 'x\n", "1:4 yaml-broken"],
   ])("refuses %s", (_, text, fault) => {
     expect(read(text).faults).toContain(`profile.yaml:${fault}`);
   });
@@ -188,7 +188,7 @@ describe("readPack() and folders", () => {
     [
       "a pack.json that is cut",
       { ...folder, "packs/app/pack.json": '{"name": "a",' },
-      ["packs/app/pack.json:1:14 yaml-broken"],
+      ["packs/app/pack.json:1:1 yaml-broken"],
     ],
     [
       "values that are a folder",

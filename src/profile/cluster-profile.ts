@@ -1,4 +1,4 @@
-import { type Findings, nearest, quoted } from "#base";
+import { Findings, nearest, quoted } from "#base";
 import { type Node, parseDocuments } from "./document.ts";
 import type { InputFiles } from "./input-files.ts";
 import { type Pack, readPack } from "./pack.ts";
@@ -13,6 +13,8 @@ export interface ClusterProfile {
   readonly packs: readonly Pack[];
   /** Profile variables that have a default. */
   readonly variables: ReadonlyMap<string, string>;
+  /** Names of all profile variables, also of those without a default. */
+  readonly variableNames: readonly string[];
 }
 
 /**
@@ -77,12 +79,16 @@ function readOne(
   const packs = packsOf(template);
   if (packs === undefined) reportNoPacks(root, template, findings);
   const spec = root.get("spec");
+  const variables = spec?.get("variables");
   return {
     name: readText(root.at("metadata", "name") ?? root.get("name"), findings) ?? "",
     version: readText(spec?.get("version"), findings),
     cloudType: readText(template.get("cloudType"), findings),
     packs: readList(packs, findings).flatMap((item) => readPack(item, file, files, findings) ?? []),
-    variables: readVariables(spec?.get("variables"), findings),
+    variables: readVariables(variables, findings),
+    variableNames: readList(variables, new Findings()).flatMap(
+      (item) => item.get("name")?.text?.trim() ?? [],
+    ),
   };
 }
 

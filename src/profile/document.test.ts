@@ -30,10 +30,10 @@ describe("Node", () => {
     expect(texts).toEqual(["1.10", "007", "Yes", "1e3", "0x1F", undefined]);
   });
 
-  test("understands a boolean in quotes or in capitals, and nothing else", () => {
-    const { root } = read('a: true\nb: "True"\nc: FALSE\nd: yes\ne: 1\n');
-    const booleans = ["a", "b", "c", "d", "e"].map((key) => root.get(key)?.boolean);
-    expect(booleans).toEqual([true, true, false, undefined, undefined]);
+  test("understands a boolean in quotes, in capitals or as YAML 1.1 writes it, and nothing else", () => {
+    const { root } = read('a: true\nb: "True"\nc: FALSE\nd: yes\ne: "off"\nf: 1\ng: y\n');
+    const booleans = ["a", "b", "c", "d", "e", "f", "g"].map((key) => root.get(key)?.boolean);
+    expect(booleans).toEqual([true, true, false, true, false, undefined, undefined]);
   });
 
   test("names its path in the document, with quotes where a key holds a dot", () => {
@@ -108,7 +108,7 @@ describe("parseDocuments() and faults", () => {
     ],
     ["the same key in different mappings", "a: {x: 1}\nb: [{x: 1}, {x: 2}]\n", []],
     ["two merges", "a: &a {}\nb:\n  <<: *a\n  <<: *a\n", []],
-    ["broken syntax", "a: 1\nb: 'x\n", ["f:3:1 yaml-broken"]],
+    ["broken syntax", "a: 1\nb: 'x\n", ["f:2:4 yaml-broken"]],
     ["a tab that indents", "a:\n\tb: 1\n", ["f:2:1 yaml-broken"]],
     ["an alias of nothing", "a: *nothing\n", ["f:1:4 alias-unknown"]],
     ["an alias before its anchor", "a: *x\nb: &x 1\n", ["f:1:4 alias-unknown"]],
@@ -119,7 +119,9 @@ describe("parseDocuments() and faults", () => {
   });
 
   test("tells at most five faults of syntax, for the rest follow from the first", () => {
-    expect(read(`[${",".repeat(100)}`).faults).toHaveLength(5);
+    expect(
+      read("a: @\n\n".repeat(100)).faults.filter((fault) => fault.endsWith("broken")),
+    ).toHaveLength(5);
   });
 
   test("reads what it can of a broken document", () => {

@@ -10,7 +10,8 @@ import {
   parseAllDocuments,
   type Scalar,
 } from "yaml";
-import { type Findings, type Place, printable, quoted } from "#base";
+import { type Findings, type Place, quoted } from "#base";
+import { syntaxFaults } from "./syntax.ts";
 import { embeddedSource, type ScalarStyle, type TextSource } from "./text-source.ts";
 
 /** One `key: value` of a mapping. */
@@ -25,9 +26,6 @@ export interface Entry {
 export type NodeKind = "map" | "list" | "scalar" | "null";
 
 type YamlNode = ParsedNode | null;
-
-/** How many faults of one broken document are worth telling; the rest follow from the first. */
-const SYNTAX_FAULTS_MAX = 5;
 
 /**
  * Template expressions are not YAML: `image: {{ .x }}` would read as a mapping. What YAML takes for
@@ -93,10 +91,20 @@ export class Node {
     return unmask(typeof value === "string" ? value : (source ?? String(value)));
   }
 
-  /** A boolean as YAML or as a person in a hurry writes it (`"true"`); undefined for all else. */
+  /** A boolean as YAML 1.1 or 1.2 or a person in a hurry writes it (`yes`, `"true"`); else undefined. */
   get boolean(): boolean | undefined {
-    const text = this.text?.toLowerCase();
-    return text === "true" ? true : text === "false" ? false : undefined;
+    switch (this.text?.toLowerCase()) {
+      case "true":
+      case "yes":
+      case "on":
+        return true;
+      case "false":
+      case "no":
+      case "off":
+        return false;
+      default:
+        return undefined;
+    }
   }
 
   /** The entries of a mapping in the order of the file, those merged in by `<<` last; else none. */
@@ -256,21 +264,15 @@ function reportSyntax(source: TextSource, document: Document.Parsed, findings: F
   // The parser catches its own stack overflow and reports it as if it were an error of syntax.
   const tooDeep = errors.find(({ message }) => message.includes("call stack"));
   if (tooDeep !== undefined) reportTooDeep(source.place(tooDeep.pos[0], ""), findings);
-  const told = tooDeep === undefined ? errors.slice(0, SYNTAX_FAULTS_MAX) : [];
-  for (const { message, pos } of told) {
+  const told = tooDeep === undefined ? syntaxFaults(document, source.text) : [];
+  for (const { offset, state } of told) {
     findings.fault(
-      source.place(pos[0], ""),
+      source.place(offset, ""),
       "yaml-broken",
-      `Cannot read the document as YAML: ${withoutContent(message)}`,
+      `Cannot read the document as YAML: ${state}`,
       "Mend the line; quote values that hold special characters, and indent with blanks, never with tabs",
     );
   }
-}
-
-/** What the parser quotes could be a piece of a password, so its messages are cut before it. */
-function withoutContent(message: string): string {
-  const cut = message.replace(/(?:(?<=\S): |(?<=sequence) |\n)[\s\S]*/, "");
-  return printable(cut.replace(/^The \S+ tag/, "The tag"));
 }
 
 function reportTooDeep(place: Place, findings: Findings): void {

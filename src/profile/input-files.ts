@@ -50,7 +50,10 @@ export function readTextFile(
 ): TextSource | undefined {
   const bytes = files.read(path);
   if (isProblem(bytes)) {
-    const remedy = "Check the name, and that this user may read the file";
+    const remedy =
+      bytes.code === "input-too-large"
+        ? "Split the profile and repeat --profile, or keep packs in folders and name them with path:"
+        : "Check the name, and that this user may read the file";
     findings.fault(namedAt, bytes.code, `Cannot read "${name}": ${bytes.message}`, remedy);
     return undefined;
   }

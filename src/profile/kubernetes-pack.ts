@@ -14,7 +14,8 @@ const DEPTH_MAX = 32;
  * (kubeadm), or a `{name, value}` pair (kubeadm v1beta4), also in YAML inside a string.
  */
 export function readAlwaysPullPlaces(pack: Pack): readonly Place[] {
-  return pack.values === undefined ? [] : search(pack.values, DEPTH_MAX);
+  const values = pack.wholeValues();
+  return values === undefined ? [] : search(values, DEPTH_MAX);
 }
 
 function search(node: Node, depth: number): readonly Place[] {

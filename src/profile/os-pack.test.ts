@@ -120,7 +120,7 @@ describe("readOsPack() and providerCredentials", () => {
     ["user: '****', password: p", "user"],
   ])("know a masked value: %s", (fields) => {
     const { inputs } = read(`${URI}providerCredentials: {registry: reg.example.com, ${fields}}\n`);
-    expect(inputs.providerCredentials?.isMasked).toBe(true);
+    expect(inputs.providerCredentials?.maskedAt).toBeDefined();
   });
 
   test.each([
@@ -145,8 +145,8 @@ describe("readOsPack() and providerCredentials", () => {
     ],
     [
       "a password that is a broken template",
-      "providerCredentials: {registry: a.io, password: 'a{{ hunter2'}",
-      ["9:58 template-syntax"],
+      "providerCredentials: {registry: a.io, user: u, password: 'a{{ hunter2'}",
+      ["9:67 template-syntax"],
       [],
     ],
     [
@@ -162,10 +162,16 @@ describe("readOsPack() and providerCredentials", () => {
       ["9:47 key-unknown"],
     ],
     [
-      "a macro that is not given",
-      "providerCredentials: {registry: a.io, password: '{{.spectro.macro.p}}'}",
+      "a user without a password",
+      "providerCredentials: {registry: a.io, user: u}",
       [],
-      ["9:58 template-undefined"],
+      ["9:53 credential-incomplete"],
+    ],
+    [
+      "a macro that is not given",
+      "providerCredentials: {registry: a.io, user: u, password: '{{.spectro.macro.p}}'}",
+      ["9:67 template-undefined"],
+      [],
     ],
   ])("say what is wrong with %s, and show nothing of it", (_, text, faults, warnings) => {
     const found = read(`${URI}${text}\n`);

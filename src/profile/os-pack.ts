@@ -1,12 +1,12 @@
-import { type Findings, type Place, quoted } from "#base";
+import { type Findings, type Place, quoted, Secret } from "#base";
 import { formatReference } from "#reference";
-import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import { type DeclaredRegistry, readLocation, warnIncomplete } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import type { Pack } from "./pack.ts";
 import { type PlacedReference, readDeclaredImages } from "./pack-content.ts";
 import { readMap, readText, reportUnknownKeys } from "./reader.ts";
 import { findDotted, type TemplateScope } from "./scope.ts";
-import { isMasked, readCertificates, sensitive } from "./sensitive.ts";
+import { maskedPlace, readCertificates } from "./sensitive.ts";
 import { readReferenceNode } from "./wanted.ts";
 
 /** What the OS pack says of the provider image: where it is, and who may fetch it. */
@@ -65,13 +65,13 @@ function readProviderCredentials(
     const child = node.get(key);
     return readText(child, findings) === undefined ? undefined : child;
   };
-  const resolved = (child: Node | undefined) => {
-    return child === undefined ? undefined : scope.resolve(child)?.trim() || undefined;
+  const filledIn = (child: Node | undefined) => {
+    return child === undefined ? undefined : scope.resolveSecret(child)?.trim() || undefined;
   };
-  const [registryNode, passwordNode] = [given("registry"), given("password")];
-  const [registry, username] = [resolved(registryNode), resolved(given("user"))];
-  const password =
-    passwordNode === undefined ? undefined : scope.resolveSecret(passwordNode)?.trim() || undefined;
+  const [registryNode, userNode, passwordNode] = ["registry", "user", "password"].map(given);
+  const registry =
+    registryNode === undefined ? undefined : scope.resolve(registryNode)?.trim() || undefined;
+  const [username, password] = [filledIn(userNode), filledIn(passwordNode)];
   const certificates = readCertificates(node.get("certificates"), findings);
   if (registry === undefined) {
     if (username !== undefined || password !== undefined)
@@ -81,13 +81,13 @@ function readProviderCredentials(
   const location =
     registryNode === undefined ? undefined : readLocation(registryNode, registry, findings);
   if (location === undefined) return undefined;
-  const hidden = password === undefined ? undefined : sensitive(password);
+  warnIncomplete(userNode, passwordNode, findings);
   return {
     origin: "os-pack:providerCredentials",
     location,
     ...(username === undefined ? {} : { username }),
-    ...(hidden === undefined ? {} : { password: hidden.secret }),
-    isMasked: (hidden?.isMasked ?? false) || isMasked(username ?? ""),
+    ...(password === undefined ? {} : { password: new Secret(password) }),
+    maskedAt: maskedPlace(passwordNode, password) ?? maskedPlace(userNode, username),
     insecure: false,
     certificates,
     place: registryNode?.place ?? node.place,

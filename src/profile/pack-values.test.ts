@@ -9,13 +9,46 @@ function read(text: string) {
   const values = readPackValues(fileSource("v", text), findings);
   return {
     values,
-    image: values?.at("pack", "content", "images")?.items[0]?.get("image"),
+    image: values?.root.at("pack", "content", "images")?.items[0]?.get("image"),
     faults: listed(findings.faults),
     warnings: listed(findings.warnings),
   };
 }
 
 const OWN = "pack:\n  content:\n    images:\n      - image: a.io/b:1\n";
+
+describe("readPackValues() and large values", () => {
+  const charts = "charts:\n  app:\n    tag: 1.10\n".concat("    # a comment\n".repeat(10_000));
+
+  test("reads its own sections as ever, and the others only when asked", () => {
+    const { values, image, faults, warnings } = read(`${charts}pcak: {}\n${OWN}`);
+    expect(image?.place).toMatchObject({ line: 10_008, column: 16 });
+    expect(values?.root.entries.map(({ key }) => key)).toEqual(["charts", "pcak", "pack"]);
+    expect(values?.root.at("charts", "app")).toBeUndefined();
+    expect(values?.whole().at("charts", "app", "tag")?.text).toBe("1.10");
+    expect([faults, warnings]).toEqual([[], []]);
+  });
+
+  test("reads all where its own sections lean on the others", () => {
+    const { values, faults } = read(
+      `x: &x [{image: a.io/b:1}]\n${charts}pack: {content: {images: *x}}\n`,
+    );
+    expect(values?.root.at("pack", "content", "images")?.items).toHaveLength(1);
+    expect(faults).toEqual([]);
+  });
+
+  test("tells what is broken in its own sections", () => {
+    expect(read(`${charts}pack:\n\tcontent: {}\n`).faults).toEqual(["v:10005:1 yaml-broken"]);
+  });
+
+  test("reads JSON, which has no lines to tell sections by", () => {
+    const values = {
+      charts: { app: charts },
+      pack: { content: { images: [{ image: "a.io/b:1" }] } },
+    };
+    expect(read(JSON.stringify(values)).image?.text).toBe("a.io/b:1");
+  });
+});
 
 describe("readPackValues()", () => {
   test.each(["", "\n", "# nothing\n", "---\n", "null\n", "~\n"])(

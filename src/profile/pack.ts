@@ -2,7 +2,7 @@ import { type Findings, nearest, type Place, quoted } from "#base";
 import type { Node } from "./document.ts";
 import { folderOf, type InputFiles, isProblem, joinPath, readTextFile } from "./input-files.ts";
 import { LAYERS, type Layer } from "./layer.ts";
-import { readPackValues } from "./pack-values.ts";
+import { type PackValues, readPackValues } from "./pack-values.ts";
 import { readDocument, readList, readMap, readText } from "./reader.ts";
 import { sliceSource, type TextSource } from "./text-source.ts";
 
@@ -11,8 +11,10 @@ export interface Pack {
   readonly name: string;
   readonly layer: Layer;
   readonly version: string | undefined;
-  /** The root of its values; undefined when they are empty. */
+  /** The root of its values, in large ones without what is below the keys of charts; undefined when they are empty. */
   readonly values: Node | undefined;
+  /** The root of its values with all that they hold. */
+  wholeValues(): Node | undefined;
   readonly manifests: readonly TextSource[];
   /** Where the profile names the pack. */
   readonly place: Place;
@@ -38,6 +40,7 @@ export function readPack(
     if (folder === undefined || parts?.descriptor !== undefined) reportNameless(node, findings);
     return undefined;
   }
+  const values = readValues(node.get("values"), findings) ?? parts?.values;
   const version = node.get("version") ?? node.get("tag") ?? parts?.descriptor?.get("version");
   return {
     name,
@@ -48,7 +51,8 @@ export function readPack(
       findings,
     ),
     version: readText(version, findings),
-    values: readValues(node.get("values"), findings) ?? parts?.values,
+    values: values?.root,
+    wholeValues: () => values?.whole(),
     manifests: [...readManifests(node.get("manifests"), findings), ...(parts?.manifests ?? [])],
     place: folderNode?.place ?? node.get("name")?.place ?? node.place,
   };
@@ -56,7 +60,7 @@ export function readPack(
 
 interface PackFolder {
   readonly descriptor: Node | undefined;
-  readonly values: Node | undefined;
+  readonly values: PackValues | undefined;
   readonly manifests: readonly TextSource[];
 }
 
@@ -87,11 +91,13 @@ function readFolder(
 }
 
 /** Values are a text of YAML in an export; a mapping written in place is taken as well. */
-function readValues(node: Node | undefined, findings: Findings): Node | undefined {
+function readValues(node: Node | undefined, findings: Findings): PackValues | undefined {
   if (node === undefined || node.kind === "null") return undefined;
-  if (node.kind === "map") return node;
+  if (node.kind === "map") return { root: node, whole: () => node };
   const source = node.embedded();
-  return source === undefined ? readMap(node, findings) : readPackValues(source, findings);
+  if (source !== undefined) return readPackValues(source, findings);
+  readMap(node, findings);
+  return undefined;
 }
 
 function readManifests(node: Node | undefined, findings: Findings): readonly TextSource[] {

@@ -31,10 +31,9 @@ export function readPackedRegistry(packs: readonly Pack[]): PackedRegistry | und
   const isHarbor = present.some(
     ({ name }) => name === "harbor" || name === "harbor-edge-native-config",
   );
-  const ports = present.map(({ values }) => (values === undefined ? undefined : readPort(values)));
-  const projects = present.map(({ values }) =>
-    values === undefined ? undefined : readProject(values),
-  );
+  const all = present.map((pack) => pack.wholeValues());
+  const ports = all.map((values) => (values === undefined ? undefined : readPort(values)));
+  const projects = all.map((values) => (values === undefined ? undefined : readProject(values)));
   return {
     kind: isHarbor ? "harbor" : "oci",
     port: ports.find((port) => port !== undefined) ?? DEFAULT_PORT,
@@ -56,8 +55,8 @@ export function readImageReplacementRules(
 ): readonly MappingRule[] {
   return packs
     .filter(({ name }) => name === "registry-connect")
-    .flatMap(({ values }) => {
-      const config = values?.at("charts", "registry-connect", "config");
+    .flatMap((pack) => {
+      const config = pack.wholeValues()?.at("charts", "registry-connect", "config");
       return readMappingRules(config?.at("registry", "imageReplacementRules"), findings);
     });
 }

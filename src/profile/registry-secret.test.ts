@@ -3,11 +3,24 @@ import { formatLocation } from "#reference";
 import { manifestPack, OS_PACK, profileOf, readCluster } from "#test-support/cluster-files";
 
 /** Reads a profile with a manifest. It begins in line 15, column 13 of the profile. */
-function read(manifest: string) {
-  const cluster = readCluster({ "profile.yaml": profileOf(OS_PACK, manifestPack(manifest)) });
+function read(
+  manifest: string,
+  variables: Readonly<Record<string, string>> = {},
+  userData?: string,
+) {
+  const cluster = readCluster(
+    {
+      "profile.yaml": profileOf(OS_PACK, manifestPack(manifest)),
+      ...(userData === undefined ? {} : { "user-data.yaml": userData }),
+    },
+    {
+      variables: new Map(Object.entries(variables)),
+      ...(userData === undefined ? {} : { userData: "user-data.yaml" }),
+    },
+  );
   const secrets = cluster.inputs.registrySecrets.map((secret) => {
-    const { origin, location, username = "", password, isMasked } = secret;
-    const who = `${username}:${password?.reveal() ?? ""}${isMasked ? " masked" : ""}`;
+    const { origin, location, username = "", password, maskedAt } = secret;
+    const who = `${username}:${password?.reveal() ?? ""}${maskedAt === undefined ? "" : " masked"}`;
     return `${origin} ${formatLocation(location)} ${who}`;
   });
   return { ...cluster, secrets };
@@ -81,7 +94,7 @@ describe("readRegistrySecrets()", () => {
       "stringData:\n  url: https://u:hunter2@a.io\n",
       ["22:20 registry-invalid"],
     ],
-    ["broken YAML", "data:\n  url: 'x\n", ["22:20 base64-invalid", "23:1 yaml-broken"]],
+    ["broken YAML", "data:\n  url: 'x\n", ["22:20 base64-invalid", "22:20 yaml-broken"]],
     [
       "a key written twice",
       "data:\n  url: ZG9ja2VyLmlv\n  url: ZG9ja2VyLmlv\n",
@@ -91,6 +104,70 @@ describe("readRegistrySecrets()", () => {
     const { faults, shown } = read(secret(fields));
     expect(faults.map((fault) => fault.replace("profile.yaml:", ""))).toEqual([...expected]);
     expect(shown).not.toContain("hunter2");
+  });
+
+  test("points at the mask itself", () => {
+    const { inputs } = read(
+      secret("stringData:\n  url: a.io\n  username: u\n  password: '****'\n"),
+    );
+    expect(inputs.registrySecrets[0]?.maskedAt).toMatchObject({ line: 24, column: 25 });
+  });
+
+  test("fills in templates, before it undoes the base64", () => {
+    const expected = ["secret:reg-a reg.example.com/team edge:s3cret"];
+    const plain =
+      "stringData:\n  url: '{{ .spectro.var.host }}/team'\n  username: {{.spectro.var.user}}\n  password: '{{ .spectro.macro.pw }}'\n";
+    const given = { host: "reg.example.com", user: "edge", pw: "s3cret" };
+    expect(read(secret(plain), given)).toMatchObject({
+      secrets: expected,
+      faults: [],
+      warnings: [],
+    });
+    const encoded =
+      "data:\n  url: '{{ .spectro.var.url }}'\n  username: '{{ .spectro.var.user }}'\n  password: '{{ .spectro.macro.pw }}'\n";
+    const values = { url: "cmVnLmV4YW1wbGUuY29tL3RlYW0=", user: "ZWRnZQ==", pw: "czNjcmV0" };
+    expect(read(secret(encoded), values)).toMatchObject({ secrets: expected, faults: [] });
+  });
+
+  test("takes the value of a template in data as it is when it is no base64", () => {
+    const fields = "data:\n  url: '{{ .spectro.var.url }}'\n  username: dQ==\n  password: cA==\n";
+    expect(read(secret(fields), { url: "reg.example.com" }).secrets).toEqual([
+      "secret:reg-a reg.example.com u:p",
+    ]);
+  });
+
+  test("shows nothing of what a template was filled with", () => {
+    const { faults, shown } = read(secret("stringData:\n  url: '{{ .spectro.macro.pw }}'\n"), {
+      pw: "hunter2 !",
+    });
+    expect(faults).toEqual(["profile.yaml:22:20 registry-invalid"]);
+    expect(shown).not.toContain("hunter2");
+  });
+
+  test("refuses what a template leaves empty, unless an external registry serves in its place", () => {
+    const manifest = secret(
+      "stringData:\n  url: a.io\n  username: u\n  password: '{{ .spectro.macro.pw }}'\n",
+    );
+    const found = "profile.yaml:24:26 template-undefined";
+    expect(read(manifest)).toMatchObject({ faults: [found], warnings: [] });
+    const userData = "#cloud-config\nstylus: {registryCredentials: {domain: mirror.example}}\n";
+    expect(read(manifest, {}, userData)).toMatchObject({ faults: [], warnings: [found] });
+  });
+
+  test.each([
+    ["lines of control", `{{- if .Values.registry }}\n${secret(DATA)}{{- end }}\n`, "16:13"],
+    ["values of the chart", secret("stringData:\n  url: {{ .Values.url | quote }}\n"), "16:13"],
+    ["an include", secret('data:\n  url: {{ include "app.url" . | b64enc }}\n'), "16:13"],
+  ])("passes over a chart template with %s, and says so once", (_, manifest, at) => {
+    const { secrets, faults, warnings } = read(manifest);
+    const line = manifest.startsWith("{{") ? "17:13" : at;
+    expect([secrets, faults]).toEqual([[], []]);
+    expect(warnings).toEqual([`profile.yaml:${line} secret-unread`]);
+  });
+
+  test("warns of half a credential", () => {
+    const fields = "stringData:\n  url: a.io\n  username: u\n";
+    expect(read(secret(fields)).warnings).toEqual(["profile.yaml:23:25 credential-incomplete"]);
   });
 
   test("warns of a misspelt field", () => {

@@ -23,7 +23,10 @@ function fill(values: string, secret = false) {
   const packs = new Map([["os", parse(values)], ...OTHER_PACKS]);
   const scope = new TemplateScope(
     {
-      pack: (name) => packs.get(name),
+      packValue: (name, keys) => {
+        const root = packs.get(name);
+        return root === undefined ? undefined : findDotted(root, keys);
+      },
       packNames: [...packs.keys()],
       system: (name) => (name === "kubernetes.version" ? "1.32.1" : undefined),
       variable: (name) => ({ site: "store-1", empty: "" })[name],
@@ -141,9 +144,13 @@ describe("TemplateScope.resolve()", () => {
 });
 
 describe("TemplateScope.resolveSecret()", () => {
-  test("fills in, and warns of what is not defined", () => {
+  test("fills in, and refuses what is not defined", () => {
     expect(fill("v: '{{ .spectro.macro.user }}'\n", true).text).toBe("pull");
-    expect(fill("v: '{{ .spectro.macro.none }}'\n", true).warnings).toHaveLength(1);
+    expect(fill("v: '{{ .spectro.macro.none }}'\n", true)).toMatchObject({
+      text: undefined,
+      faults: ["f:1:5 template-undefined"],
+      warnings: [],
+    });
   });
 
   test.each(["a{{hunter2", "{{ hunter2 }}", "{{ .hunter2 }}", "{{ 7 | hunter2 }}"])(

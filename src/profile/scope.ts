@@ -10,8 +10,8 @@ import {
 
 /** Where the values of template paths come from; each undefined when there is no such thing. */
 export interface TemplateValues {
-  /** The root of a pack's values, by the pack's name. */
-  pack(name: string): Node | undefined;
+  /** The value at a dotted path of a pack's values, by the pack's name. */
+  packValue(name: string, keys: readonly string[]): Node | undefined;
   readonly packNames: readonly string[];
   /** `.spectro.system.<name>`, e.g. `kubernetes.version`. */
   system(name: string): string | undefined;
@@ -46,14 +46,17 @@ export class TemplateScope {
     return this.#fill(text, (offset) => node.placeWithin(offset), []);
   }
 
-  /** {@link resolve} for a secret: what is in it is told to nobody, not even what is wrong with it. */
+  /**
+   * {@link resolve} for a credential: what is in it is told to nobody, not even what is wrong with it.
+   * What is not defined is a fault here, for no credential is meant to be empty.
+   */
   resolveSecret(node: Node): string | undefined {
     const unseen = new Findings();
     const text = new TemplateScope(this.#values, unseen).resolve(node);
     for (const { code, message, remedy, ...place } of unseen.warnings)
-      this.#findings.warn(place, code, message, remedy);
+      this.#findings.fault(place, code, `Cannot use the credential: ${message}`, remedy);
     if (unseen.hasFaults) this.#report(secretTemplate(), (offset) => node.placeWithin(offset));
-    return text;
+    return unseen.warnings.length > 0 ? undefined : text;
   }
 
   #fill(
@@ -136,26 +139,21 @@ export class TemplateScope {
         "",
       );
     if (name === "") return undefined;
-    const root = this.#values.pack(name);
-    return root === undefined
-      ? undefined
-      : findDotted(root, dotted.slice(name.length + 1).split("."));
+    return this.#values.packValue(name, dotted.slice(name.length + 1).split("."));
   }
 
   #warnUndefined(expression: Expression, place: Place): void {
     const name = expression.kind === "path" ? expression.path : "the value";
     const meant = /^\.spectro\.pack\.([^.]+)/.exec(name)?.[1];
-    const near =
-      meant === undefined || this.#values.packNames.includes(meant)
-        ? undefined
-        : nearest(meant, this.#values.packNames);
+    const { packNames } = this.#values;
+    const isOfPack = meant !== undefined && !packNames.includes(meant);
     this.#findings.warn(
       place,
       "template-undefined",
       `${printable(name)} is not defined and has no default, so it is left empty`,
-      near === undefined
-        ? `Give it with --var ${variableName(name)}=…, or write a default`
-        : `Did you mean the pack "${near}"?`,
+      isOfPack
+        ? packHint(meant, packNames)
+        : `Give it with --var ${variableName(name)}=…, or write a default`,
     );
   }
 
@@ -183,6 +181,17 @@ export function findDotted(node: Node, keys: readonly string[]): Node | undefine
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** How many packs a hint names. */
+const HINT_PACKS_MAX = 10;
+
+function packHint(name: string, packNames: readonly string[]): string {
+  const near = nearest(name, packNames);
+  if (near !== undefined) return `Did you mean the pack "${printable(near)}"?`;
+  const shown = packNames.slice(0, HINT_PACKS_MAX).map((pack) => printable(pack, 80));
+  const rest = packNames.length - shown.length;
+  return `There is no such pack; there are ${shown.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 function variableName(path: string): string {

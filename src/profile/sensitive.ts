@@ -1,4 +1,4 @@
-import { type Findings, Secret } from "#base";
+import { type Findings, type Place, Secret } from "#base";
 import type { Node } from "./document.ts";
 import { readText } from "./reader.ts";
 
@@ -14,6 +14,11 @@ const MASK = /^(?:[*•●]{3,}|[<[({]?(?:masked|redacted|hidden|sensitive|sanit
 /** Whether a text is what stands for a secret that was taken out. */
 export function isMasked(text: string): boolean {
   return MASK.test(text.trim());
+}
+
+/** Where a mask stands that a node's text, its templates filled in, turned out to be; else undefined. */
+export function maskedPlace(node: Node | undefined, text: string | undefined): Place | undefined {
+  return text !== undefined && isMasked(text) ? node?.place : undefined;
 }
 
 /** Wraps a text that is a secret. */

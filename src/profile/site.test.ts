@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { Findings } from "#base";
+import { UNLIMITED_LINK } from "#link";
 import { formatLocation, formatReference } from "#reference";
 import { listed } from "#test-support/cluster-files";
 import { createMemoryFiles, type MemoryContents, unreadable } from "#test-support/memory-files";
@@ -24,6 +25,21 @@ function read(text: string, contents: MemoryContents = {}, file = "etc/site.yaml
 }
 
 describe("readSite()", () => {
+  test.each(["nonsense", "127.0.0.1", "a:65536", "[::1]", "http://a:1"])(
+    "refuses to listen on %j",
+    (listen) => {
+      expect(read(`registry: {listen: "${listen}"}\n`)).toMatchObject({
+        site: { listen: DEFAULT_SITE.listen },
+        faults: ["s:1:20 listen-invalid"],
+      });
+    },
+  );
+
+  test.each(["127.0.0.1:0", "[::1]:5055", ":5055", "edge-1.local:65535"])(
+    "listens on %j",
+    (listen) => expect(read(`registry: {listen: "${listen}"}\n`).site.listen).toBe(listen),
+  );
+
   test.each(["", "{}\n", "# nothing\n", "apiVersion: drayage/v1\nkind: Site\n"])(
     "takes every default for %j",
     (text) => expect(read(text)).toMatchObject({ site: DEFAULT_SITE, faults: [], warnings: [] }),
@@ -69,8 +85,10 @@ trustedTokenHosts: [auth.example.com]
       combinations: "extended",
       listen: "0.0.0.0:5055",
       runtime: "k3s",
+      dockerConfigAt: { file: "s", line: 23, column: 15, path: "dockerConfig" },
       dockerConfig: "etc/docker.json",
       trustedTokenHosts: ["auth.example.com"],
+      link: UNLIMITED_LINK,
     });
     expect(credentials).toMatchObject([
       {
@@ -166,10 +184,6 @@ trustedTokenHosts: [auth.example.com]
     const { faults, shown } = read(text, { "etc/p": "hunter2" });
     expect(faults).toEqual(["s:1:40 certificate-unreadable"]);
     expect(shown).not.toContain("hunter2");
-  });
-
-  test("warns of the link's budget, which is not kept yet", () => {
-    expect(read("link: {cap: 1}\n").warnings).toEqual(["s:1:7 not-yet-supported"]);
   });
 
   test("tells all that is wrong at once", () => {

@@ -2,7 +2,7 @@ import { type Findings, type Place, quoted, Secret } from "#base";
 import { type LinkSettings, UNLIMITED_LINK } from "#link";
 import { type Platform, parsePlatform } from "#oci";
 import { formatLocation, type Location, readReference } from "#reference";
-import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import { type DeclaredRegistry, readLocation, warnIncomplete } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import { folderOf, type InputFiles, joinPath, readTextFile } from "./input-files.ts";
 import { readLink } from "./link.ts";
@@ -48,6 +48,8 @@ export interface Site {
   readonly runtime: "none" | "containerd" | "k3s" | "rke2" | undefined;
   /** Whether Docker's configuration file may be asked for credentials, or which file. */
   readonly dockerConfig: boolean | string;
+  /** Where {@link Site.dockerConfig} is written; undefined where it is not. */
+  readonly dockerConfigAt: Place | undefined;
   /** Hosts beside the registry's own that may be sent its credentials to get a token. */
   readonly trustedTokenHosts: readonly string[];
   /** What the uplink may be used for: caps, windows, quota. */
@@ -68,6 +70,7 @@ export const DEFAULT_SITE: Site = {
   listen: "127.0.0.1:5055",
   runtime: undefined,
   dockerConfig: false,
+  dockerConfigAt: undefined,
   trustedTokenHosts: [],
   link: UNLIMITED_LINK,
 };
@@ -129,6 +132,7 @@ export function readSite(
     listen: readListen(site.get("registry"), findings),
     runtime: readRuntime(site.get("runtime"), findings),
     dockerConfig: readDockerConfig(site.get("dockerConfig"), beside, findings),
+    dockerConfigAt: site.get("dockerConfig")?.place,
     trustedTokenHosts: readTexts(site.get("trustedTokenHosts"), findings),
     link: readLink(site.get("link"), findings),
   };
@@ -184,12 +188,13 @@ function readCredential(
   const password = readPasswordFile(node.get("passwordFile"), beside, files, findings);
   const certificates = readCertificateFile(node.get("caFile"), beside, files, findings);
   if (location === undefined) return undefined;
+  warnIncomplete(node.get("username"), node.get("passwordFile"), findings);
   return {
     origin: `site:credentials[${index}]`,
     location,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    isMasked: false,
+    maskedAt: undefined,
     insecure: readBoolean(node.get("insecure"), false, findings),
     certificates,
     place: registryNode.place,
@@ -290,9 +295,23 @@ function readLocalRegistry(
   };
 }
 
+/** Host and port, as `--listen` of the embedded registry takes them. */
+const LISTEN =
+  /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(?:[0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$/;
+
 function readListen(node: Node | undefined, findings: Findings): string {
   reportUnknownKeys(readMap(node, findings), ["listen"], findings, "fault");
-  return readText(node?.get("listen"), findings) ?? DEFAULT_SITE.listen;
+  const listenNode = node?.get("listen");
+  const listen = readText(listenNode, findings);
+  if (listenNode === undefined || listen === undefined) return DEFAULT_SITE.listen;
+  if (LISTEN.test(listen)) return listen;
+  findings.fault(
+    listenNode.place,
+    "listen-invalid",
+    `Cannot listen on ${quoted(listen)}: expected host:port`,
+    'Write it like "127.0.0.1:5055" or "[::1]:5055"',
+  );
+  return DEFAULT_SITE.listen;
 }
 
 function readRuntime(node: Node | undefined, findings: Findings): Site["runtime"] {

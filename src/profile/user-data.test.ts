@@ -34,6 +34,45 @@ function single(fields: string): string {
   return stylus(`registryCredentials:\n  domain: reg.example.com\n${indent(fields, 2)}`);
 }
 
+describe("readUserData() and proxies", () => {
+  test.each([
+    "http://proxy:3128",
+    "https://u:p%40x@proxy.example/",
+    "proxy.example:3128",
+    "u:p@10.0.0.1:80",
+    "[::1]:3128",
+    "proxy",
+  ])("takes %j", (proxy) =>
+    expect(read(stylus(`site: {network: {httpsProxy: "${proxy}"}}\n`)).faults).toEqual([]),
+  );
+
+  test.each(["not a url", "socks5://hunter2:1080", "http://", "hunter2:x", "http://u:hunter2@"])(
+    "refuses %j, and does not show it",
+    (proxy) => {
+      const findings = new Findings();
+      const text = stylus(`site: {network: {httpProxy: "${proxy}"}}\n`);
+      readUserData(fileSource("u", text), findings);
+      expect(listed(findings.faults)).toEqual(["u:3:31 proxy-invalid"]);
+      expect(JSON.stringify(findings.faults)).not.toContain("hunter2");
+    },
+  );
+});
+
+describe("readUserData() and half of something", () => {
+  test.each([
+    ["username: u\n", "u:5:15 credential-incomplete"],
+    ["password: p\n", "u:5:15 credential-incomplete"],
+  ])("warns of %j alone", (fields, warning) => {
+    expect(read(single(fields)).warnings).toEqual([warning]);
+  });
+
+  test("warns of two entries for one place", () => {
+    const entries = "[{domain: a.io}, {domain: b.io}, {domain: A.io}, {domain: a.io/x}]";
+    const { warnings } = read(stylus(`externalRegistries: {registries: ${entries}}\n`));
+    expect(warnings).toEqual(["u:3:78 external-registry-repeated"]);
+  });
+});
+
 describe("readUserData() and one external registry", () => {
   test("reads all fields", () => {
     const { userData, faults, warnings } = read(
@@ -46,7 +85,7 @@ describe("readUserData() and one external registry", () => {
         origin: "user-data:registryCredentials",
         location: { domain: "192.0.2.10:5000", path: "mirror" },
         username: "edge",
-        isMasked: false,
+        maskedAt: undefined,
         insecure: true,
         certificates: [],
         place: { file: "u", line: 4, column: 13, path: "stylus.registryCredentials.domain" },
@@ -85,7 +124,7 @@ describe("readUserData() and one external registry", () => {
 
   test("knows a masked password, also before it would decode it", () => {
     const { userData, faults } = read(single("password: '********'\nencodedPassword: true\n"));
-    expect(userData.externals[0]?.isMasked).toBe(true);
+    expect(userData.externals[0]?.maskedAt).toBeDefined();
     expect(faults).toEqual([]);
   });
 
@@ -94,7 +133,7 @@ describe("readUserData() and one external registry", () => {
     ["base64 of no text", "password: /w==\nencodedPassword: true\n", "u:5:15 base64-invalid"],
     ["a list for a password", "password: [hunter2]\n", "u:5:15 value-wrong-shape"],
     ["a mapping for a user", "username: {a: hunter2}\n", "u:5:15 value-wrong-shape"],
-    ["a switch that is none", "insecure: yes\n", "u:5:15 value-wrong-shape"],
+    ["a switch that is none", "insecure: maybe\n", "u:5:15 value-wrong-shape"],
     ["a broken certificate", "certificates: hunter2\n", "u:5:19 certificate-unreadable"],
     ["a key written twice", "username: a\nusername: b\n", "u:6:5 key-duplicate"],
   ])("refuses %s", (_, fields, expected) => {

@@ -1,5 +1,6 @@
-import type { Findings, Place } from "#base";
-import { type DeclaredRegistry, readLocation } from "./declared-credential.ts";
+import { type Findings, type Place, quoted } from "#base";
+import { formatLocation } from "#reference";
+import { type DeclaredRegistry, readLocation, warnIncomplete } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import { type MappingRule, readMappingRules } from "./mapping-rule.ts";
 import {
@@ -124,6 +125,7 @@ function readRegistries(
   const listed = readList(several?.get("registries"), findings).map((node, i) =>
     readRegistry(node, `user-data:externalRegistries[${i}]`, findings),
   );
+  warnDomainTwice(listed, findings);
   const alone =
     single === undefined ? [] : [readRegistry(single, "user-data:registryCredentials", findings)];
   return {
@@ -133,6 +135,27 @@ function readRegistries(
       ...readMappingRules(looseRules, findings),
     ],
   };
+}
+
+/** Of two entries for one place only the first is ever asked. */
+function warnDomainTwice(
+  listed: readonly (DeclaredRegistry | undefined)[],
+  findings: Findings,
+): void {
+  const seen = new Map<string, DeclaredRegistry>();
+  for (const registry of listed.filter((entry) => entry !== undefined)) {
+    const domain = formatLocation(registry.location);
+    const first = seen.get(domain);
+    if (first === undefined) seen.set(domain, registry);
+    else {
+      findings.warn(
+        registry.place,
+        "external-registry-repeated",
+        `External registry ${quoted(domain)} is listed twice, and the first entry holds (line ${first.place.line})`,
+        "Keep one of the two entries",
+      );
+    }
+  }
 }
 
 /** Takes a key from where it belongs, or from beside it, where Palette's own samples slip. */
@@ -202,12 +225,13 @@ function readRegistry(
   }
   const location = readLocation(domainNode, domain, findings);
   if (location === undefined) return undefined;
+  warnIncomplete(node.get("username"), node.get("password"), findings);
   return {
     origin,
     location,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password: password.secret }),
-    isMasked: password?.isMasked ?? false,
+    maskedAt: password?.isMasked === true ? node.get("password")?.place : undefined,
     insecure: readBoolean(node.get("insecure"), false, findings),
     certificates: readCertificates(node.get("certificates"), findings),
     place: domainNode.place,
@@ -245,6 +269,18 @@ function reportMissingDomain(node: Node, findings: Findings): void {
   );
 }
 
+/** `http://proxy:3128`, with https or a user too, or `proxy:3128`. It may hold a password, so it is not shown. */
+function judgeProxy(node: Node | undefined, text: string, findings: Findings): void {
+  const url = text.includes("://") ? text : `http://${text}`;
+  if (node === undefined || (/^https?:/i.test(url) && URL.canParse(url))) return;
+  findings.fault(
+    node.place,
+    "proxy-invalid",
+    "Cannot use the proxy: it is no address, expected http://host:port or host:port",
+    'Write it like "http://proxy.example.com:3128"; encode special characters of a password with %',
+  );
+}
+
 function readSite(
   stylus: Node | undefined,
   findings: Findings,
@@ -256,6 +292,8 @@ function readSite(
   const [httpProxy, httpsProxy, noProxy] = ["httpProxy", "httpsProxy", "noProxy"].map((key) => {
     return readText(network?.get(key), findings);
   });
+  if (httpProxy !== undefined) judgeProxy(network?.get("httpProxy"), httpProxy, findings);
+  if (httpsProxy !== undefined) judgeProxy(network?.get("httpsProxy"), httpsProxy, findings);
   return {
     proxy: {
       ...(httpProxy === undefined ? {} : { httpProxy }),
