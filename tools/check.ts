@@ -1,18 +1,20 @@
 import { readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { commandStep, ROOT, testStep } from "./step.ts";
+import { commandStep, ROOT, type TestOptions, testStep } from "./step.ts";
 import { sum, type Tally } from "./tally.ts";
 
 /**
  * The gate that every commit passes: format and lint, types, unit tests. It needs nothing but
  * `npm ci`, and takes seconds.
+ *
+ * @param env what the tests find in their environment, e.g. how much to fuzz
  */
-export async function check(): Promise<Tally> {
+export async function check(env: TestOptions["env"] = {}): Promise<Tally> {
   const checks = await Promise.all([
     commandStep("lint", ["biome", "check", "--error-on-warnings"]),
     commandStep("types", ["tsc"]),
-    testStep("unit", unitTests(), { workers: availableParallelism() }),
+    testStep("unit", unitTests(), { workers: availableParallelism(), env }),
   ]);
   return sum(checks);
 }

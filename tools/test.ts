@@ -14,6 +14,9 @@ const EXECUTABLE_ENV = { DRAY: EXECUTABLE };
 /** What `--full` asks of the chaos suite, which takes minutes. */
 const MANY_KILLS = { CHAOS_KILLS: "200" };
 
+/** Cases of each property of a parser. */
+const MUCH_FUZZ = { FUZZ_RUNS: "10000" };
+
 type Environment = Readonly<Record<string, string>>;
 
 /** Foreign programs without which the real suites would prove nothing, and what brings them. */
@@ -32,7 +35,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: { real: { type: "boolean" }, full: { type: "boolean" } },
   });
-  const parts = [await check(), await step("build", buildStep)];
+  const parts = [await check(MUCH_FUZZ), await step("build", buildStep)];
   parts.push(await step("executable", executableStep));
   parts.push(await folder("fault", 10 * MINUTE_MS));
   parts.push(await folder("e2e", 10 * MINUTE_MS));

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { nearest, printable, quoted } from "./text.ts";
 
 test("printable() escapes what would move a cursor or turn the direction of text (SEC-24)", () => {
@@ -31,7 +32,7 @@ test("printable() gives text for one line of bounded length, whatever it is give
       expect(shown.length).toBeLessThanOrEqual(max * 6 + 1);
       expect(shown.isWellFormed()).toBe(true);
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 

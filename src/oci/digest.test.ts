@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { isFailure } from "#base";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { digestAlgorithm, digestHex, parseDigest, shortDigest, tryParseDigest } from "./digest.ts";
 
 const HEX = "0123456789abcdef".repeat(4);
@@ -45,6 +46,6 @@ test("parseDigest() gives the text itself or a failure that shows it escaped, wh
         expect(error.message).not.toMatch(/\p{Cc}/u);
       }
     }),
-    { numRuns: 20_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });

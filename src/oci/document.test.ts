@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { isFailure } from "#base";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { childrenOf, DESCRIPTORS_MAX, MANIFEST_BYTES_MAX, parseDocument } from "./document.ts";
 import {
   DOCKER_MANIFEST,
@@ -182,7 +183,7 @@ test("parseDocument() gives a document or a failure, whatever the JSON", () => {
         ...["no failure", "manifest-invalid", "manifest-schema1", "manifest-unsupported"],
       ]);
     }),
-    { numRuns: 20_000 },
+    { numRuns: FUZZ_RUNS },
   );
   expect(read).toBeGreaterThan(100);
 });
@@ -200,6 +201,6 @@ test("parseDocument() gives a document or a failure, whatever the bytes", () => 
     fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 64 })), contentType, (bytes, type) => {
       expect(codeOf(() => parseDocument(bytes, type))).toMatch(/^(no failure|manifest-)/);
     }),
-    { numRuns: 20_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { isFailure } from "#base";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import {
   formatPlatform,
   isRunnable,
@@ -121,7 +122,7 @@ test("platforms of an index have one spelling, and parse and format are inverse"
       expect(normalizePlatform(platform)).toEqual(platform);
       expect(parsePlatform(formatPlatform(platform))).toEqual(platform);
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 
@@ -136,7 +137,7 @@ test("a machine runs its own platform first, and few others, whatever somebody w
         expect(runnable.length).toBeLessThan(400);
       }
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 

@@ -12,6 +12,7 @@ import {
   profileOf,
   readCluster,
 } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { readClusterInputs } from "./cluster-inputs.ts";
 
 const FIXTURES = join(import.meta.dir, "../../test/fixtures");
@@ -357,7 +358,7 @@ describe("readClusterInputs() survives", () => {
         const providers = inputs.images.filter(({ isProvider }) => isProvider);
         expect(providers.length + faults.length).toBeGreaterThan(0);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -396,7 +397,7 @@ describe("readClusterInputs() survives", () => {
         const { faults } = readCluster({ "profile.yaml": damaged });
         expect(faults.every((fault) => Number(fault.split(":")[1]) <= lines)).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Findings } from "#base";
 import { listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { type Node, parseDocuments } from "./document.ts";
 import { fileSource } from "./text-source.ts";
 
@@ -221,7 +222,7 @@ describe("parseDocuments() and attacks", () => {
         const roots = parseDocuments(fileSource("f", pieces.join("")), new Findings());
         expect(roots.every((root) => visit(root) > 0)).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Findings } from "#base";
 import { formatLocation } from "#reference";
 import { listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { parseDocuments } from "./document.ts";
 import { readMappingRules } from "./mapping-rule.ts";
 import { fileSource } from "./text-source.ts";
@@ -94,7 +95,7 @@ describe("readMappingRules()", () => {
       fc.property(rules, (r) => {
         expect(read(JSON.stringify({ r })).rules.every((rule) => / > /.test(rule))).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { formatReference } from "#reference";
 import { addOn, OS_PACK, profileOf, readCluster } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { readManifestImages } from "./pack-content.ts";
 import { fileSource } from "./text-source.ts";
 
@@ -165,7 +166,7 @@ describe("readManifestImages()", () => {
           expect(lines[line - 1]?.slice(column - 1)).toMatch(/^[a-z]/);
         }
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 

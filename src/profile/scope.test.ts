@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Findings } from "#base";
 import { listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { type Node, parseDocuments } from "./document.ts";
 import { findDotted, TemplateScope } from "./scope.ts";
 import { fileSource } from "./text-source.ts";
@@ -176,7 +177,7 @@ describe("filling in", () => {
         const { text: filled, faults } = fill(JSON.stringify({ v, a, b }));
         expect(filled === undefined).toBe(faults.length > 0);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

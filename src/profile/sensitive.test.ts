@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { Findings } from "#base";
 import { listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { parseDocuments } from "./document.ts";
 import {
   decodeBase64,
@@ -95,7 +96,7 @@ describe("decodeBase64()", () => {
         const again = Buffer.from(decoded).toString("base64").replaceAll("=", "");
         expect(again.slice(0, -1)).toBe(bare.slice(0, -1));
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -142,7 +143,7 @@ describe("parsePem()", () => {
         const parsed = parsePem(`${PEM.slice(0, at)}${text}${PEM.slice(at + length)}`);
         expect(parsed === undefined || parsed.length === 1).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

@@ -6,6 +6,7 @@ import { Findings } from "#base";
 import { UNLIMITED_LINK } from "#link";
 import { formatLocation, formatReference } from "#reference";
 import { listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { createMemoryFiles, type MemoryContents, unreadable } from "#test-support/memory-files";
 import { DEFAULT_SITE, readSite } from "./site.ts";
 import { fileSource } from "./text-source.ts";
@@ -218,7 +219,7 @@ trustedTokenHosts: [auth.example.com]
       fc.property(tree, (value) => {
         expect(read(JSON.stringify(value), { "etc/p": "x" }).site.dataDir).not.toBe("");
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

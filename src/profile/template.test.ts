@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { callFunction, isTemplate, parseTemplate } from "./template.ts";
 
 /** The parts of a template in short: texts as they are, expressions as Lisp. */
@@ -143,7 +144,7 @@ describe("the template language", () => {
         expect(parsed.offset).toBeGreaterThanOrEqual(0);
         expect(parsed.offset).toBeLessThanOrEqual(template.length);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 

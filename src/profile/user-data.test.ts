@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Findings } from "#base";
 import { formatLocation } from "#reference";
 import { indent, listed } from "#test-support/cluster-files";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { fileSource } from "./text-source.ts";
 import { readUserData } from "./user-data.ts";
 
@@ -349,7 +350,7 @@ describe("readUserData() survives", () => {
         const { userData } = read(JSON.stringify({ stylus: value }));
         expect(userData.externals.every(({ location }) => location.domain !== "")).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -365,7 +366,7 @@ describe("readUserData() survives", () => {
         const { userData } = read(`${real.slice(0, at)}${text}${real.slice(at + length)}`);
         expect(userData.externals.length).toBeLessThan(2);
       }),
-      { numRuns: 10_000 },
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { isFailure } from "#base";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import {
   canonicalDomain,
   contains,
@@ -107,7 +108,7 @@ test("parseLocation() gives a location in one spelling or a failure, whatever th
       expect(below.domain).toBe(location.domain);
       expect(contains(location, below)).toBe(true);
     }),
-    { numRuns: 20_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 

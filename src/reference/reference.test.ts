@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { isFailure } from "#base";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import {
   formatReference,
   parseReference,
@@ -126,7 +127,7 @@ test("repositoryName() leaves tag and digest out", () => {
   expect(repositoryName(parseReference(`busybox:1@${SHA256}`))).toBe("docker.io/library/busybox");
 });
 
-const RUNS = { numRuns: 20_000 };
+const RUNS = { numRuns: FUZZ_RUNS };
 
 const component = fc.stringMatching(/^[a-z0-9]{1,8}((\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}$/);
 const domain = fc.oneof(

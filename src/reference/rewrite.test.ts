@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { type Location, parseLocation } from "./location.ts";
 import { formatReference, parseReference, type Reference } from "./reference.ts";
 import { isAlreadyThere, prependRegistry, replacePrefix, replaceRegistry } from "./rewrite.ts";
@@ -109,7 +110,7 @@ test("a moved name lies where it was moved to, can be read again and keeps tag a
         expect(parseReference(formatReference(moved))).toEqual(moved);
       }
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 
@@ -123,6 +124,6 @@ test("prependRegistry() never gives two names one place", () => {
         formatReference(prependRegistry(a, to)) === formatReference(prependRegistry(b, to));
       expect(isSamePlace).toBe(isSame);
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });

@@ -21,6 +21,7 @@ import {
   servedRange,
   startScriptedServer,
 } from "#test-support/scripted-registry";
+import { type Section, watchedBody } from "./body.ts";
 
 const patience = { attempts: 1, firstMs: 1, maxMs: 1, headerTimeoutMs: 30_000, stallMs: 40 };
 const large = contentOf("x".repeat(100_000));
@@ -98,6 +99,33 @@ describe("the budget", () => {
     const source = sourceAt(registry.address, ANONYMOUS, remoteWith({ throttle }));
     await expect(fetchText(source, large)).rejects.toBe(reason);
   });
+});
+
+test("a section that comes when nobody wants it any more is let go unread", async () => {
+  const sectionOf = (body: ReadableStream<Uint8Array>) => ({
+    answer: {
+      ...{ status: 200, headers: new Headers(), url: new URL("http://registry.test") },
+      ...{ asked: { subject: "it", host: "registry.test" }, body, signal },
+    },
+    sizeBytes: 2,
+  });
+  const wanted = Promise.withResolvers<void>();
+  const following = Promise.withResolvers<Section>();
+  const cancelled = Promise.withResolvers<string>();
+  const first = sectionOf(new Blob(["ok"]).stream());
+  const next = () => {
+    wanted.resolve();
+    return following.promise;
+  };
+  const reader = watchedBody(first, { stallMs: 30_000, next }).getReader();
+  expect((await reader.read()).value?.byteLength).toBe(2);
+  const pending = reader.read();
+  await wanted.promise;
+  await reader.cancel();
+  const silent = new ReadableStream<Uint8Array>({ cancel: () => cancelled.resolve("let go") });
+  following.resolve(sectionOf(silent));
+  expect(await cancelled.promise).toBe("let go");
+  expect((await pending).done).toBe(true);
 });
 
 describe("places on a registry's lane", () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { FUZZ_RUNS } from "#test-support/fuzz";
 import { chooseChallenge, parseChallenges } from "./challenge.ts";
 
 const flat = (header: string) =>
@@ -91,7 +92,7 @@ test("parseChallenges() reads back whatever was written by the grammar (10,000 h
         .join(`${space},${space}`);
       expect(flat(header)).toEqual(written);
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 
@@ -106,7 +107,7 @@ test("parseChallenges() ends for any text, also for hostile ones (10,000 headers
       expect(read === undefined || Array.isArray(read)).toBe(true);
       chooseChallenge(header);
     }),
-    { numRuns: 10_000 },
+    { numRuns: FUZZ_RUNS },
   );
 });
 

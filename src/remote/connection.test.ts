@@ -204,6 +204,69 @@ describe("a connection", () => {
   });
 });
 
+describe("the endurance of a host", () => {
+  const head = "HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n";
+  const broken = Buffer.alloc(200_000);
+
+  test.each<[string, string | Uint8Array, number]>([
+    ["learns what a connection carried before it broke, its heads too", broken, 150_000],
+    ["learns nothing of one that spoke no HTTP", "no chunk", Number.POSITIVE_INFINITY],
+  ])("%s", async (_, bytes, limitBytes) => {
+    const isChunked = typeof bytes === "string";
+    await using server = await startTcpServer((socket) => {
+      const length = head.length;
+      socket.write(
+        isChunked ? head.replace("Content-Length: 9000000", "Transfer-Encoding: chunked") : head,
+      );
+      socket.end(isChunked ? `${bytes}\r\n` : bytes.subarray(length));
+    });
+    const endurance = new Endurance();
+    const own = { bytes: 9_000_000, endurance };
+    const { body } = await new Connections().get({
+      url: server.url,
+      headers: {},
+      trust,
+      load: own,
+      signal,
+    });
+    await brokenAfter(body);
+    expect(endurance.connectionBytesMax).toBe(limitBytes);
+  });
+
+  test("learns nothing from who gives up", async () => {
+    await using server = await startTcpServer((socket) => socket.write(`${head}some`));
+    const endurance = new Endurance();
+    const own = { bytes: 9_000_000, endurance };
+    const caller = new AbortController();
+    const request = { url: server.url, headers: {}, trust, load: own, signal: caller.signal };
+    const reader = (await new Connections().get(request)).body.getReader();
+    await reader.read();
+    caller.abort(new Error("given up"));
+    await expect(reader.read()).rejects.toThrow("given up");
+    expect(endurance.connectionBytesMax).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("learns how long answers take: from afar no small pieces are asked for", async () => {
+    const asked = Promise.withResolvers<Socket>();
+    await using server = await startTcpServer((socket) => asked.resolve(socket));
+    const endurance = new Endurance();
+    const nearBytes = endurance.pieceBytesMax;
+    const own = { bytes: 2, endurance };
+    const answer = new Connections().get({
+      url: server.url,
+      headers: {},
+      trust,
+      load: own,
+      signal,
+    });
+    const socket = await asked.promise;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    await textOf((await answer).body);
+    expect([nearBytes, endurance.pieceBytesMax]).toEqual([1024 * 1024, Number.POSITIVE_INFINITY]);
+  });
+});
+
 test("an abort ends waiting for a connection, for a head and for a body, with its reason", async () => {
   const reason = new Error("the caller's own");
   const connections = new Connections();

@@ -7,7 +7,8 @@
  * what to tell a person then. It trusts no answer: what comes is verified by who stores it.
  *
  * Bodies of blobs come over sockets of its own, as many at once from a host as it takes well, and from
- * any byte on; requests for manifests never wait behind them. When a host asks to be left alone,
+ * any byte on; where connections break after so many bytes, in pieces that they bear. Requests for
+ * manifests never wait behind them. When a host asks to be left alone,
  * everybody who would ask it waits, and is told so.
  *
  * It never pushes, never follows the `urls` of a foreign layer, and reads no environment.
