@@ -75,7 +75,7 @@ const parameters = fc.dictionary(token, fc.oneof(bareValue, text), {
 const challenges = fc.array(fc.tuple(token, parameters), { minLength: 1, maxLength: 4 });
 const spaces = fc.constantFrom("", " ", "  ", "\t");
 
-test("parseChallenges() reads back whatever was written by the grammar (10,000 headers)", () => {
+test("parseChallenges() reads back whatever was written by the grammar", () => {
   fc.assert(
     fc.property(challenges, spaces, fc.boolean(), (written, space, isBare) => {
       const format = (value: string) =>
@@ -96,7 +96,7 @@ test("parseChallenges() reads back whatever was written by the grammar (10,000 h
   );
 });
 
-test("parseChallenges() ends for any text, also for hostile ones (10,000 headers)", () => {
+test("parseChallenges() ends for any text, also for hostile ones", () => {
   const hostile = fc.string({
     unit: fc.constantFrom("B", "=", '"', "\\", ",", " ", "é", "\n"),
     maxLength: 60,
