@@ -98,7 +98,7 @@ export async function deliverImage(
     if (work.aheadFailure?.transient === false) throw work.aheadFailure;
     return await bringImage(work, named, requests, transfers, context);
   } catch (error) {
-    if (!isFailure(error) || !error.transient) throw error;
+    if (!isFailure(error) || !isOutOfReach(error)) throw error;
     const carried = await bringFromFolders(work, error, requests, transfers, context);
     if (carried !== undefined) return carried;
     if (named === undefined) throw error;
@@ -111,6 +111,11 @@ export async function deliverImage(
     context.emit({ type: "warning", image, message });
     return { outcome: "stood", digest: named.digest };
   }
+}
+
+/** Whether the source is only not to be had now: the link is down, or its quota is used up. */
+function isOutOfReach({ transient, code }: Failure): boolean {
+  return transient || code === "link-quota";
 }
 
 /** What a person carried here is all there is to be had now, and newer than what the site has. */

@@ -85,7 +85,7 @@ async function expectThrough(
     `${link.resets} resets after ${resetAfterBytes} bytes, ${wantedBytes} bytes wanted, ` +
       `${(extra * 100).toFixed(2)} % extra, ${seconds.toFixed(1)} s`,
   );
-  expect(link.resets).toBeGreaterThan(5);
+  expect(link.resets).toBeGreaterThan(0);
   expect(extra).toBeLessThanOrEqual(extraMax);
 }
 
