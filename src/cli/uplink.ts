@@ -1,6 +1,6 @@
 import type { Clock } from "#base";
 import { createCredentialHelpers } from "#keychain";
-import { type Ledger, type Link, openLink } from "#link";
+import { type Ledger, type Link, type LinkSettings, openLink } from "#link";
 import type { ClusterInputs, ProxyAddresses } from "#profile";
 import {
   dnsAddresses,
@@ -53,6 +53,7 @@ export async function openUplink(options: UplinkOptions): Promise<Uplink> {
   });
   let bytesCrossed = 0;
   const throttle = {
+    pieceBytesMax: isCapped(inputs.site.link) ? CAPPED_PIECE_BYTES : Number.POSITIVE_INFINITY,
     take(bytes: number, signal: AbortSignal) {
       bytesCrossed += bytes;
       return link.take(bytes, signal);
@@ -83,6 +84,15 @@ export async function openUplink(options: UplinkOptions): Promise<Uplink> {
       await link[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Small enough that a narrow cap is spent evenly; each piece costs a turn of the event loop. */
+const CAPPED_PIECE_BYTES = 16 * 1024;
+
+function isCapped({ bytesPerSecond, windows = [] }: LinkSettings): boolean {
+  return (
+    bytesPerSecond !== undefined || windows.some((window) => window.bytesPerSecond !== undefined)
+  );
 }
 
 /** The user data describes this very host, so its proxies win over those of the environment. */

@@ -58,6 +58,7 @@ describe("a body that", () => {
     const pause = () => new Promise<void>((resolve) => setTimeout(resolve, 2 * patience.stallMs));
     let pauses = 0;
     const throttle: Throttle = {
+      pieceBytesMax: 16 * 1024,
       async take() {
         pauses += 1;
         if (pauses < 3) await pause();
@@ -74,6 +75,7 @@ describe("the budget", () => {
   test("is asked for every byte of manifests and blobs, in small pieces, also for those read past", async () => {
     const taken: number[] = [];
     const throttle: Throttle = {
+      pieceBytesMax: 16 * 1024,
       async take(bytes) {
         taken.push(bytes);
       },
@@ -95,7 +97,10 @@ describe("the budget", () => {
   test("that refuses ends the transfer with its reason", async () => {
     await using registry = await startScriptedServer(holds(large));
     const reason = new Error("not today");
-    const throttle: Throttle = { take: () => Promise.reject(reason) };
+    const throttle: Throttle = {
+      pieceBytesMax: 16 * 1024,
+      take: () => Promise.reject(reason),
+    };
     const source = sourceAt(registry.address, ANONYMOUS, remoteWith({ throttle }));
     await expect(fetchText(source, large)).rejects.toBe(reason);
   });

@@ -7,6 +7,8 @@ import type { Answer } from "./transport.ts";
 
 /** A budget for all that crosses the link. */
 export interface Throttle {
+  /** How much is paid for at once, at most: little where a cap is to be kept evenly, else any chunk whole. */
+  readonly pieceBytesMax: number;
   /** Resolves when these bytes, which have just come, are paid for and more may come. */
   take(bytes: number, signal: AbortSignal): Promise<void>;
 }
@@ -38,9 +40,6 @@ export interface BodyOptions extends BodyReading {
   /** The place on the host's lane that the stream holds until it is over. */
   readonly place?: Place;
 }
-
-/** A large chunk is paid for in such pieces, so that a narrow budget is spent evenly. */
-const PIECE_BYTES = 16 * 1024;
 
 /**
  * The body of an answer, and those of the answers that follow it, as one stream: each held to its size
@@ -178,7 +177,7 @@ class BodyReader {
       if (chunk === undefined) return undefined;
       this.#unpaid = chunk;
     }
-    const piece = this.#unpaid.subarray(0, PIECE_BYTES);
+    const piece = this.#unpaid.subarray(0, throttle.pieceBytesMax);
     this.#unpaid = this.#unpaid.subarray(piece.byteLength);
     await throttle.take(piece.byteLength, this.#answer.signal);
     return piece;
