@@ -343,6 +343,22 @@ describe("a second deliver()", () => {
     expect(await site.store.names()).toEqual(before);
   });
 
+  test("leaves a registry alone that fails while manifests are read ahead, until its images' turn", async () => {
+    const site = filledSite();
+    const apps = Array.from({ length: 40 }, (_, i) => `silent.test/app-${i}:1`);
+    site.world.fault = ({ repository }) =>
+      repository.startsWith("silent.test/") ? UNREACHABLE : undefined;
+    await site.run({ provider: [OS], application: apps });
+    const { requests } = site.world;
+    const firstBlob = requests.findIndex(({ kind }) => kind === "blob");
+    const inVain = requests
+      .slice(0, firstBlob)
+      .filter(({ repository }) => repository.startsWith("silent"));
+    expect(firstBlob).toBeGreaterThan(0);
+    expect(inVain.length).toBeLessThanOrEqual(8);
+    expect(new Set(requests.map(({ repository }) => repository)).size).toBe(1 + apps.length);
+  });
+
   test("asks once when there is something to stand on, and with patience when it turns out not to be", async () => {
     const site = filledSite();
     await site.run({ application: [APP] });

@@ -124,18 +124,31 @@ function beginStages(
   }));
 }
 
+/** How many images are read ahead at a time, and so how many wait in vain for a registry that is silent. */
+const AHEAD_MAX = 8;
+
+const NEVER: AbortSignal = new AbortController().signal;
+
 /**
  * Reads the manifests of all images, those of a stage only after those of the stages before it: what
- * is read for sizing must not stand in the way of what the provider images wait for.
+ * is read for sizing must not stand in the way of what the provider images wait for. A registry that
+ * once did not give what it was asked for is left alone until its images have their turn.
  */
 async function readStagesAhead(
   stages: readonly StageWork[],
   requests: Limiter,
   context: DeliveryContext,
 ): Promise<void> {
+  const ahead = new Limiter(AHEAD_MAX);
+  const troubled = new Set<string>();
+  const readOne = async (work: ImageWork) => {
+    if (context.signal.aborted || troubled.has(work.registry)) return;
+    await readAhead(work, requests, context);
+    if (work.aheadFailure?.transient === true) troubled.add(work.registry);
+  };
   for (const { works } of stages) {
-    if (context.signal.aborted) return;
-    await settleAll(works.map((work) => readAhead(work, requests, context)));
+    // Those that wait are let in also after the end is called for: they see it, and return at once.
+    await settleAll(works.map((work) => ahead.run(NEVER, () => readOne(work))));
   }
 }
 
