@@ -5,8 +5,3 @@
 export function assert(condition: unknown, mustHold: string): asserts condition {
   if (!condition) throw new Error(`Broken assertion: ${mustHold}`);
 }
-
-/** Closes a `switch` over a union: a new member does not compile until it is handled. */
-export function assertNever(value: never): never {
-  throw new Error(`Broken assertion: unexpected ${JSON.stringify(value)}`);
-}

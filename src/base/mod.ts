@@ -5,7 +5,7 @@
  *
  * @module
  */
-export { assert, assertNever } from "./assert.ts";
+export { assert } from "./assert.ts";
 export { type Backoff, backoffMs } from "./backoff.ts";
 export { formatBytes, formatDuration } from "./bytes.ts";
 export { type Clock, systemClock } from "./clock.ts";

@@ -48,8 +48,3 @@ export function digestAlgorithm(digest: Digest): DigestAlgorithm {
 export function digestHex(digest: Digest): string {
   return digest.slice(digest.indexOf(":") + 1);
 }
-
-/** The first 12 hex digits, enough for eyes and never for decisions. */
-export function shortDigest(digest: Digest): string {
-  return digestHex(digest).slice(0, 12);
-}

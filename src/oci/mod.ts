@@ -13,7 +13,6 @@ export {
   digestAlgorithm,
   digestHex,
   parseDigest,
-  shortDigest,
   tryParseDigest,
 } from "./digest.ts";
 export {

@@ -1,4 +1,4 @@
-import type { Place } from "#base";
+import { assert, type Place } from "#base";
 import {
   compareCodeUnits,
   isBootstrapPack,
@@ -43,7 +43,7 @@ export function joinDeclarations(wanted: readonly WantedImage[]): readonly Decla
 
 function join(name: string, group: readonly WantedImage[]): DeclaredImage {
   const [first] = group;
-  if (first === undefined) throw new Error("Broken assertion: a group has at least one image");
+  assert(first !== undefined, "a group has at least one image");
   const packs = new Set(group.flatMap(({ pack }) => pack ?? []));
   return {
     name,
