@@ -1,5 +1,6 @@
 import { isFailure } from "#base";
 import type { Descriptor } from "#oci";
+import { releaseChunk } from "./chunk.ts";
 import type { CallOptions, Fetcher, Ingest, Store } from "./ports.ts";
 import { bytesIn } from "./ranges.ts";
 
@@ -63,6 +64,7 @@ async function fill(
       await ingest.write(chunk, offset);
       offset += chunk.byteLength;
       onBytes?.(chunk.byteLength);
+      releaseChunk(chunk);
     }
   }
   await ingest.commit();

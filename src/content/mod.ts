@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { releaseChunk } from "./chunk.ts";
 export { type CopyOptions, type CopyResult, copyContent, writeContent } from "./copy.ts";
 export {
   type GraphDocument,

@@ -40,7 +40,8 @@ export interface FetchOptions extends CallOptions {
  */
 export interface Fetcher {
   /**
-   * Opens the content, or a range of it: the stream holds exactly the bytes that were asked for.
+   * Opens the content, or a range of it: the stream holds exactly the bytes that were asked for. Its
+   * chunks belong to the reader, memory and all: nobody else reads, writes or keeps them.
    * Cancelling it, or aborting the signal at any time until its end, releases what it holds.
    *
    * @throws {Failure} `content-missing` when it is not there; `range-ignored` when a range that ends

@@ -5,6 +5,7 @@ import {
   contentTooShort,
   type Fetcher,
   type Ingest,
+  releaseChunk,
 } from "#content";
 import type { Descriptor } from "#oci";
 
@@ -216,6 +217,7 @@ async function stream(piece: Piece, work: Work, onChunk: () => void): Promise<vo
       taken += bytes.byteLength;
       onBytes(bytes.byteLength);
     }
+    releaseChunk(chunk);
     if (piece.offset >= piece.end && piece.end < range.end) return;
     onChunk();
   }

@@ -13,7 +13,10 @@ import {
 } from "./http-body.ts";
 import type { Trust } from "./trust.ts";
 
-/** So much may wait for its reader; then the other side is slowed down by TCP. */
+/**
+ * So much may wait for its reader; then the other side is slowed down by TCP until all is read. What
+ * waits here is lost when the process dies; what waits in the kernel is lost when the connection breaks.
+ */
 const WAITING_BYTES_MAX = 256 * 1024;
 
 /** A connection that nobody has used for so long is closed; servers keep theirs for about a minute. */
@@ -81,13 +84,13 @@ class Connection implements RawBytes {
       if (bytes !== undefined) {
         this.#waitingBytes -= bytes.byteLength;
         this.#carriedBytes += bytes.byteLength;
-        if (this.#socket.isPaused()) this.#socket.resume();
         return bytes;
       }
       if (this.#end !== undefined) {
         if (this.#end.error !== undefined) throw this.#end.error;
         return undefined;
       }
+      if (this.#socket.isPaused()) this.#socket.resume();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

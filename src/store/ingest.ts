@@ -6,19 +6,22 @@ import {
   contentTooShort,
   gapsIn,
   type Ingest,
+  releaseChunk,
   type Verifier,
   withRange,
 } from "#content";
 import type { Descriptor } from "#oci";
 import type { PartialFile } from "./partial-file.ts";
+import { BLOCK_BYTES } from "./system-file.ts";
 
 /**
- * Bytes go to the disk in pieces of this size. Smaller ones cost a fifth more CPU, larger ones save
- * hardly a tenth (measured). Two pieces for each range is what an ingest holds in memory, and what
- * the death of the process costs: of ranges beside the first they are small, for 1 MiB in all.
+ * Bytes are gathered until there are so many, and go to the disk with what came along: twice as many
+ * mostly, for a socket gives up to half a MiB at a time. Half of that costs a tenth more time in all
+ * (measured); more would be lost when the process dies. That is what is gathered and what was just
+ * handed over, 1 MiB at most; of ranges beside the first it is little.
  */
-const PIECE_BYTES = 256 * 1024;
-const PIECE_BESIDE_BYTES = 64 * 1024;
+const GATHERED_BYTES_MIN = 512 * 1024;
+const GATHERED_BESIDE_BYTES_MIN = 64 * 1024;
 
 /** What was written earlier is read back for the hash in pieces of this size. */
 const READ_BYTES = 512 * 1024;
@@ -48,17 +51,16 @@ export interface IngestTarget {
   failure(error: unknown): Promise<unknown>;
 }
 
-/** A range that is being written: bytes collect in one buffer while the other is on its way to the disk. */
+/** A range that is being written. */
 interface Lane {
-  readonly pieceBytes: number;
-  /** Where the next bytes belong. */
+  readonly gatheredBytesMin: number;
+  /** What is gathered: the content's bytes from `start` on and before `end`. */
+  start: number;
   end: number;
-  filling: Uint8Array | undefined;
-  spare: Uint8Array | undefined;
-  filledBytes: number;
-  /** The write that is under way. It stays rejected, so that no later step forgets the error. */
-  writing: Promise<void>;
-  flushedMs: number;
+  /** Holds the content from `bufferStart` on, a multiple of the block size: so blocks are blocks in memory too. */
+  readonly buffer: Uint8Array;
+  bufferStart: number;
+  writtenMs: number;
 }
 
 /**
@@ -147,64 +149,69 @@ export class DiskIngest implements Ingest {
 
   async #take(bytes: Uint8Array, offset: number): Promise<void> {
     const lane = this.#laneAt(offset);
-    for (let taken = 0; taken < bytes.byteLength; ) {
-      lane.filling ??= new Uint8Array(lane.pieceBytes);
-      const part = bytes.subarray(taken, taken + lane.pieceBytes - lane.filledBytes);
-      lane.filling.set(part, lane.filledBytes);
-      lane.filledBytes += part.byteLength;
+    for (let rest = bytes; rest.byteLength > 0; ) {
+      const at = lane.end - lane.bufferStart;
+      const part = rest.subarray(0, lane.buffer.byteLength - at);
+      lane.buffer.set(part, at);
       lane.end += part.byteLength;
-      taken += part.byteLength;
-      if (lane.filledBytes === lane.pieceBytes) await this.#flush(lane);
+      rest = rest.subarray(part.byteLength);
+      if (lane.end - lane.start >= lane.gatheredBytesMin)
+        await this.#write(lane, blockStart(lane.end));
     }
     const isAtEnd = !this.missing.some(({ start }) => start === lane.end);
-    const isLate = this.#target.clock.monotonic() - lane.flushedMs >= UNSYNCED_MS_MAX;
-    if (isAtEnd || isLate) await this.#flush(lane);
-    if (isAtEnd) {
-      await lane.writing;
-      this.#lanes.delete(lane);
-    }
+    const isLate = this.#target.clock.monotonic() - lane.writtenMs >= UNSYNCED_MS_MAX;
+    if (isAtEnd || isLate) await this.#write(lane, lane.end);
+    if (isAtEnd) this.#leave(lane);
     this.#startSync();
   }
 
   #laneAt(offset: number): Lane {
     for (const lane of this.#lanes) if (lane.end === offset) return lane;
-    const pieceBytes = this.#lanes.size === 0 ? PIECE_BYTES : PIECE_BESIDE_BYTES;
+    const isFirst = this.#lanes.size === 0;
+    const gatheredBytesMin = isFirst ? GATHERED_BYTES_MIN : GATHERED_BESIDE_BYTES_MIN;
+    const bufferBytes = Math.min(2 * gatheredBytesMin, this.#target.descriptor.size) + BLOCK_BYTES;
     const lane: Lane = {
-      pieceBytes: Math.min(pieceBytes, this.#target.descriptor.size),
+      gatheredBytesMin,
+      start: offset,
       end: offset,
-      filling: undefined,
-      spare: undefined,
-      filledBytes: 0,
-      writing: Promise.resolve(),
-      flushedMs: this.#target.clock.monotonic(),
+      buffer: new Uint8Array(bufferBytes),
+      bufferStart: blockStart(offset),
+      writtenMs: this.#target.clock.monotonic(),
     };
     this.#lanes.add(lane);
     return lane;
   }
 
-  /** Waits for the piece before, and sets the filled one on its way. */
-  async #flush(lane: Lane): Promise<void> {
-    await lane.writing;
-    const { filling, filledBytes } = lane;
-    if (filling === undefined || filledBytes === 0) return;
-    const piece = filling.subarray(0, filledBytes);
-    lane.writing = this.#writePiece(piece, lane.end - filledBytes);
-    // Whoever waits for it next throws; until then it must not count as unhandled.
-    lane.writing.catch(() => {});
-    lane.filledBytes = 0;
-    lane.filling = lane.spare;
-    lane.spare = filling;
-    lane.flushedMs = this.#target.clock.monotonic();
+  #leave(lane: Lane): void {
+    this.#lanes.delete(lane);
+    releaseChunk(lane.buffer);
+  }
+
+  /** Writes what is gathered before `end`, and moves the rest to the front. */
+  async #write(lane: Lane, end: number): Promise<void> {
+    const { buffer, bufferStart, start } = lane;
+    if (end <= start) return;
+    await this.#writePiece(buffer.subarray(start - bufferStart, end - bufferStart), start);
+    lane.start = end;
+    lane.bufferStart = blockStart(end);
+    buffer.copyWithin(0, lane.bufferStart - bufferStart, lane.end - bufferStart);
+    lane.writtenMs = this.#target.clock.monotonic();
   }
 
   async #writePiece(piece: Uint8Array, offset: number): Promise<void> {
     const { partial, prefix } = this.#target;
-    const written = partial.write(piece, offset);
-    if (this.#hashing === undefined && offset === prefix.end) {
-      prefix.verifier.update(piece);
-      prefix.end += piece.byteLength;
+    try {
+      const written = partial.write(piece, offset);
+      // While the disk is at it, and the bytes are in the processor's cache.
+      if (this.#hashing === undefined && offset === prefix.end) {
+        prefix.verifier.update(piece);
+        prefix.end += piece.byteLength;
+      }
+      await written;
+    } catch (error) {
+      this.#broken ??= { error };
+      throw error;
     }
-    await written;
     this.#startHashing();
     this.#startSync();
   }
@@ -273,8 +280,10 @@ export class DiskIngest implements Ingest {
   /** Waits until all that was taken in is written. */
   async #drain(): Promise<void> {
     await Promise.allSettled(this.#active);
-    for (const lane of this.#lanes) await this.#flush(lane);
-    for (const lane of this.#lanes) await lane.writing;
+    for (const lane of this.#lanes) {
+      if (this.#broken !== undefined) break;
+      await this.#write(lane, lane.end).catch(() => "kept in #broken");
+    }
     await this.#syncing;
     this.#throwIfBroken();
   }
@@ -290,4 +299,8 @@ export class DiskIngest implements Ingest {
       throw await this.#target.failure(error);
     }
   }
+}
+
+function blockStart(offset: number): number {
+  return offset - (offset % BLOCK_BYTES);
 }

@@ -18,7 +18,7 @@ export interface Content {
 
 /** One content of several pieces, one small, one empty, and one under sha512. */
 export const CONTENTS: readonly Content[] = [
-  content("large", 2_500_000, "sha256"),
+  content("large", 4_500_000, "sha256"),
   content("small", 100, "sha256"),
   content("empty", 0, "sha256"),
   content("other", 70_000, "sha512"),

@@ -9,7 +9,7 @@ import { createPowerCutDisk, type PowerCutDisk } from "./power-cut-disk.ts";
 
 const HANG_MS = 120_000;
 
-const LARGE = content("large", 2_500_000);
+const LARGE = content("large", 4_500_000);
 
 /** How many bytes of the large content are on a record that the machine has made durable. */
 function bytesOnRecord(machine: PowerCutDisk, dataDir: string): number {

@@ -28,6 +28,7 @@ describe("a store whose disk fails at the n-th operation, for every n,", () => {
   const cases: readonly (readonly [Fault, string, readonly string[]])[] = [
     ["refused", "EIO", ["store-broken"]],
     ["refused", "ENOSPC", ["store-full"]],
+    ["half done", "EDQUOT", ["store-full"]],
     ["half done", "EIO", ["store-broken"]],
     ["dead from here", "EROFS", ["store-broken"]],
   ];
