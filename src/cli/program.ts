@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { Failure, isFailure } from "#base";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { addPlanOptions, append, parseRate } from "./plan-inputs.ts";
@@ -130,26 +130,58 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
     .description("The embedded registry, which serves from the store.");
   registry
     .command("serve")
-    .summary("serve the store to the cluster, reading only")
+    .summary("serve the store to the cluster, and take what is pushed")
     .description(
-      "Serves the store as a registry until it is stopped. Off loopback it wants TLS and users.",
+      "Serves the store as a registry until it is stopped: what was delivered, and what is pushed. Off loopback it wants TLS and users. All users may pull; all of them, or the --pushers, may push and delete.",
     )
-    .option("-d, --data-dir <folder>", "the store", "/var/lib/drayage")
+    .option("-d, --data-dir <folder>", "the store, made if it is not there", "/var/lib/drayage")
     .option("-l, --listen <host:port>", "where to listen", "127.0.0.1:5055")
-    .option("--htpasswd <file>", "users, with bcrypt passwords (htpasswd -B)")
-    .option("--tls-cert <file>", "certificate, PEM")
+    .option("--read-only", "take nothing; the store must be there")
+    .option("--no-delete", "let nobody delete")
+    .option("--catalog", "list the repositories at /v2/_catalog")
+    .option("--htpasswd <file>", "users, with bcrypt passwords (htpasswd -B); read again on change")
+    .option("--pushers <users>", "the users that may push and delete: a,b (default: all)", append)
+    .option("--anonymous-pull", "let pull who has not logged in")
+    .option("--tls-cert <file>", "certificate with its chain, PEM; read again on change")
     .option("--tls-key <file>", "its key, PEM")
+    .option("--rate-limit <n>", "requests a second of another machine; 0: no limit (default: 500)")
+    .option("--upload-age <hours>", "remove uploads that were idle for so long (default: 24)")
     .option("--access-log", "a JSON line on stdout for each request")
     .addHelpText(
       "after",
       examples(
         "dray registry serve -d /var/lib/drayage",
-        "dray registry serve -d store -l 10.0.0.5:5055 --htpasswd users --tls-cert cert.pem --tls-key key.pem",
+        "dray registry serve -d store -l 10.0.0.5:5055 --htpasswd users --pushers ci --tls-cert cert.pem --tls-key key.pem",
       ),
     )
     .action(async (options) => {
       const { runRegistryServe } = await import("./registry.ts");
       finish(await runRegistryServe(options, context));
+    });
+
+  program
+    .command("verify")
+    .summary("hash what the store has anew, and move away what is wrong")
+    .description(
+      "Hashes the blobs of the store anew, moves what is wrong to quarantine, and says what to do. Exit code 3 when something was wrong. A delivery or the registry may run meanwhile.",
+    )
+    .option("-d, --data-dir <folder>", "the store", "/var/lib/drayage")
+    .addOption(
+      new Option("--sample <percent>", "only so many of the blobs, picked by chance")
+        .argParser(parsePercent)
+        .conflicts("sinceUnclean"),
+    )
+    .option("--seed <text>", "the chance of an earlier --sample, to look at the same blobs again")
+    .option("--since-unclean", "only what was committed since the last unclean stop")
+    .option("--rate <bytes/s>", "read no faster, e.g. 50MB", parseRate)
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples("dray verify -d /var/lib/drayage", "dray verify --sample 5 --rate 50MB -o json"),
+    )
+    .action(async (options) => {
+      const { runVerify } = await import("./verify.ts");
+      finish(await runVerify(options, context));
     });
 
   // Commands made by command() take over the settings that were made before them, but not the override.
@@ -171,6 +203,12 @@ function refuseLoneWords({
     message: "Cannot use --data-dir, --from or --rate for a plan alone: it asks nobody",
     hint: "Add --estimate, or leave them out",
   });
+}
+
+function parsePercent(text: string): number {
+  const percent = /^\d+(\.\d+)?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
+  if (percent > 0 && percent <= 100) return percent;
+  throw new InvalidArgumentError("Expected a number above 0 and up to 100.");
 }
 
 function outputOption(): Option {

@@ -1,7 +1,22 @@
 import { resolve } from "node:path";
 import { Failure, quoted } from "#base";
-import { DEFAULT_PROJECT, isProblem } from "#profile";
-import { createRegistry, openHtpasswd, type ServedRequest, serveRegistry } from "#registry";
+import type { Uploads } from "#content";
+import { DEFAULT_PROJECT } from "#profile";
+import {
+  type Access,
+  type CertificateFiles,
+  createAccess,
+  createRegistry,
+  limitRequests,
+  openAccess,
+  openHtpasswd,
+  type RegistryServer,
+  readCertificate,
+  refuseExposure,
+  type ServedRequest,
+  serveRegistry,
+  watchCertificate,
+} from "#registry";
 import { openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { formatError } from "./report.ts";
@@ -10,46 +25,129 @@ import { formatError } from "./report.ts";
 export interface RegistryServeOptions {
   readonly dataDir: string;
   readonly listen: string;
+  readonly readOnly?: boolean;
+  /** False with `--no-delete`. */
+  readonly delete?: boolean;
+  readonly catalog?: boolean;
   readonly htpasswd?: string;
+  readonly pushers?: readonly string[];
+  readonly anonymousPull?: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly rateLimit?: string;
+  readonly uploadAge?: string;
   readonly accessLog?: boolean;
 }
 
-/** How long requests that are under way may go on after Ctrl-C, in milliseconds. */
-const STOP_GRACE_MS = 1_000;
+/** How long requests that are under way may go on after Ctrl-C, in milliseconds; a second one cuts them at once. */
+const STOP_GRACE_MS = 10_000;
 
-/** `dray registry serve`: serves the store until it is told to stop. It reads only, so a delivery may go on beside it. */
+/** How long an upload may idle before it is removed, in hours, and how often that is looked after. */
+const UPLOAD_AGE_HOURS = "24";
+const LOOK_FOR_IDLE_MS = 600_000;
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * `dray registry serve`: serves the store until it is told to stop. It writes what is pushed, for which
+ * it has the store in a role of its own, so a delivery may go on beside it.
+ */
 export async function runRegistryServe(
   options: RegistryServeOptions,
   context: CliContext,
 ): Promise<ExitCode> {
+  const { clock, signal } = context;
   const { hostname, port } = parseListen(options.listen);
-  const tls = readTls(options, context);
-  await using store = await openStore(resolve(options.dataDir), {
-    clock: context.clock,
-    readOnly: true,
-  });
+  const files = certificateFiles(options);
+  const tls = files === undefined ? undefined : readCertificate(files);
+  const access = await accessFor(options, context);
+  const uploadAgeMs = parseAmount("--upload-age", options.uploadAge ?? UPLOAD_AGE_HOURS) * HOUR_MS;
+  // Before there is a store: what is refused leaves nothing behind.
+  refuseExposure(hostname, { hasTls: tls !== undefined, hasUsers: access.hasUsers });
+  const readOnly = options.readOnly === true;
+  const dataDir = resolve(options.dataDir);
+  await using store = await openStore(dataDir, { clock, readOnly, role: "registry" });
   const registry = createRegistry({
     store,
+    access,
     project: DEFAULT_PROJECT,
-    ...(options.htpasswd === undefined ? {} : { users: await openHtpasswd(options.htpasswd) }),
+    isWritable: !readOnly,
+    isDeletable: options.delete !== false,
+    isListed: options.catalog === true,
     onRequest: (request) => report(request, options, context),
   });
   await using server = serveRegistry({
-    registry,
-    hostname,
-    port,
+    ...{ registry, hostname, port, clock },
     ...(tls === undefined ? {} : { tls }),
   });
   const scheme = tls === undefined ? "http" : "https";
-  context.err(`Serving ${resolve(options.dataDir)} on ${scheme}://${server.address}\n`);
-  await aborted(context.signal);
-  await Promise.race([
-    server.stop(),
-    context.clock.sleep(STOP_GRACE_MS, new AbortController().signal),
-  ]);
+  context.err(`Serving ${dataDir} on ${scheme}://${server.address}\n`);
+  if (files !== undefined) void keepCertificate(files, server, context);
+  if (!readOnly) void removeIdleUploads(store.uploads, uploadAgeMs, context);
+  await aborted(signal);
+  await stopGently(server, context);
   return EXIT.done;
+}
+
+/** What is cut after all stays resumable: an upload goes on from what of it is durable. */
+async function stopGently(server: RegistryServer, { clock }: CliContext): Promise<void> {
+  const over = new AbortController();
+  const grace = clock.sleep(STOP_GRACE_MS, over.signal).catch(() => {});
+  await Promise.race([server.stop(), grace]);
+  over.abort();
+}
+
+async function accessFor(options: RegistryServeOptions, context: CliContext): Promise<Access> {
+  const { htpasswd, pushers, anonymousPull = false } = options;
+  const { clock } = context;
+  if (htpasswd === undefined && (pushers !== undefined || anonymousPull)) {
+    throw usage(
+      "Cannot tell who may push from who may pull: --pushers or --anonymous-pull was given without users",
+      "Add --htpasswd FILE, or leave them out: without users everything is allowed to everybody",
+    );
+  }
+  const access =
+    htpasswd === undefined
+      ? openAccess
+      : createAccess({
+          ...{ clock, anonymousPull, users: await openHtpasswd(htpasswd) },
+          ...(pushers === undefined ? {} : { pushers: parsePushers(pushers) }),
+        });
+  if (options.rateLimit === undefined) return limitRequests(access, { clock });
+  const perSecond = parseAmount("--rate-limit", options.rateLimit);
+  return perSecond === 0 ? access : limitRequests(access, { clock, perSecond });
+}
+
+async function keepCertificate(
+  files: CertificateFiles,
+  server: RegistryServer,
+  { clock, signal, err }: CliContext,
+): Promise<void> {
+  const watching = watchCertificate(files, {
+    ...{ clock, signal },
+    onChange: (certificate) => {
+      server.replaceCertificate(certificate);
+      err("Showing the new certificate from now on\n");
+    },
+    onProblem: (failure) => err(`${formatError(failure)}  The one before is still shown\n`),
+  });
+  await watching.catch((error: unknown) => err(formatError(error)));
+}
+
+async function removeIdleUploads(
+  uploads: Uploads,
+  ageMs: number,
+  { clock, signal, err }: CliContext,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const removed = await uploads.removeIdle(ageMs);
+      if (removed > 0) err(`Removed ${removed} uploads that nobody went on with\n`);
+    } catch (error) {
+      err(formatError(error));
+    }
+    await clock.sleep(LOOK_FOR_IDLE_MS, signal).catch(() => {});
+  }
 }
 
 function report(
@@ -62,39 +160,41 @@ function report(
   if (error !== undefined) context.err(formatError(error));
 }
 
+/** Names, parted by commas, of an option that may be repeated. */
+function parsePushers(texts: readonly string[]): ReadonlySet<string> {
+  const names = texts.flatMap((text) => text.split(",")).map((name) => name.trim());
+  return new Set(names.filter((name) => name !== ""));
+}
+
+function parseAmount(option: string, text: string): number {
+  if (/^\d{1,6}(\.\d{1,3})?$/.test(text)) return Number(text);
+  throw usage(
+    `Cannot use ${option} ${quoted(text)}: expected a number that is zero or more`,
+    `Write it like "${option} 24" or "${option} 0.5"`,
+  );
+}
+
 function parseListen(text: string): { readonly hostname: string; readonly port: number } {
   const [, hostname, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
   if (hostname !== undefined && Number(port) < 65_536) return { hostname, port: Number(port) };
-  throw new Failure({
-    code: "usage",
-    message: `Cannot listen on ${quoted(text)}: expected host:port`,
-    hint: 'Write it like "127.0.0.1:5055"; port 0 takes a free one',
-  });
+  throw usage(
+    `Cannot listen on ${quoted(text)}: expected host:port`,
+    'Write it like "127.0.0.1:5055"; port 0 takes a free one',
+  );
 }
 
-function readTls(
-  { tlsCert, tlsKey }: RegistryServeOptions,
-  { files }: CliContext,
-): { readonly cert: string; readonly key: string } | undefined {
-  if (tlsCert === undefined && tlsKey === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined) {
-    throw new Failure({
-      code: "usage",
-      message:
-        "Cannot serve TLS: --tls-cert and --tls-key were expected together, and one is missing",
-      hint: "Give both, as PEM files",
-    });
-  }
-  const [cert, key] = [tlsCert, tlsKey].map((file) => {
-    const bytes = files.read(file);
-    if (!isProblem(bytes)) return new TextDecoder().decode(bytes);
-    throw new Failure({
-      code: "usage",
-      message: `Cannot read ${quoted(file)}: ${bytes.message}`,
-      hint: "Check the name, and that this user may read the file",
-    });
-  });
-  return { cert: cert ?? "", key: key ?? "" };
+function certificateFiles(options: RegistryServeOptions): CertificateFiles | undefined {
+  const { tlsCert: certFile, tlsKey: keyFile } = options;
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile };
+  throw usage(
+    "Cannot serve TLS: --tls-cert and --tls-key were expected together, and one is missing",
+    "Give both, as PEM files",
+  );
+}
+
+function usage(message: string, hint: string): Failure {
+  return new Failure({ code: "usage", message, hint });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

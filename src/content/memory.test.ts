@@ -1,7 +1,19 @@
 import { createMemoryStore } from "#content";
-import { storeConformance } from "#content/conformance";
+import {
+  repositoriesConformance,
+  storeConformance,
+  uploadsConformance,
+} from "#content/conformance";
 
 storeConformance("createMemoryStore()", async () => ({
   store: createMemoryStore(),
   async [Symbol.asyncDispose]() {},
 }));
+
+const open = async () => {
+  const store = createMemoryStore();
+  const { repositories, uploads } = store;
+  return { store, repositories, uploads, async [Symbol.asyncDispose]() {} };
+};
+repositoriesConformance("createMemoryStore().repositories", open);
+uploadsConformance("createMemoryStore().uploads", open);

@@ -1,6 +1,11 @@
+import { type Clock, systemClock } from "#base";
 import type { Descriptor, Digest } from "#oci";
+import { createMemoryRepositories } from "./memory-repositories.ts";
+import { createMemoryUploads } from "./memory-uploads.ts";
 import type { ByteRange, Ingest, NamedContent, Store } from "./ports.ts";
 import { bytesIn, gapsIn, withRange } from "./ranges.ts";
+import type { Repositories } from "./repositories.ts";
+import type { Uploads } from "./uploads.ts";
 import { contentMissing, contentTooLong, contentTooShort, createVerifier } from "./verify.ts";
 
 /** A {@link Store} in memory, which can also hand out content for ranges, as the registry wants it. */
@@ -9,6 +14,10 @@ export interface MemoryStore extends Store {
   openBlob(descriptor: Descriptor): Promise<Blob>;
   /** Changes whenever a name does. */
   revision(): string;
+  /** What was pushed. */
+  readonly repositories: Repositories;
+  /** What is being pushed. */
+  readonly uploads: Uploads;
 }
 
 /** Small enough that a reader which stops early is noticed in a test. */
@@ -24,7 +33,7 @@ interface Partial {
 }
 
 /** Makes an empty store that lives as long as the process: for tests, and for what need not last. */
-export function createMemoryStore(): MemoryStore {
+export function createMemoryStore(clock: Clock = systemClock): MemoryStore {
   const contents = new Map<Digest, Uint8Array<ArrayBuffer>>();
   const partials = new Map<Digest, Partial>();
   const names = new Map<string, Descriptor>();
@@ -75,6 +84,11 @@ export function createMemoryStore(): MemoryStore {
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
     openBlob: async (descriptor) => new Blob([get(descriptor)]),
     revision: () => String(changes),
+    repositories: createMemoryRepositories((descriptor) => find(descriptor) !== undefined),
+    uploads: createMemoryUploads({
+      clock,
+      keep: (digest, bytes) => void contents.set(digest, bytes),
+    }),
   };
 }
 

@@ -30,6 +30,8 @@ export type {
   Store,
 } from "./ports.ts";
 export { bytesIn, gapsIn, withRange } from "./ranges.ts";
+export type { HeldManifest, Page, PutOptions, Repositories } from "./repositories.ts";
+export type { AppendOptions, Upload, Uploads } from "./uploads.ts";
 export {
   contentMissing,
   contentTooLong,

@@ -1,5 +1,12 @@
 import { isFailure } from "#base";
-import { fetchVerified, type NamedContent, type Store } from "#content";
+import {
+  fetchVerified,
+  type HeldManifest,
+  type NamedContent,
+  type Repositories,
+  type Store,
+  type Uploads,
+} from "#content";
 import {
   childrenOf,
   type Descriptor,
@@ -10,6 +17,7 @@ import {
   parseDocument,
 } from "#oci";
 import { canonicalDomain } from "#reference";
+import { heldManifest } from "./held.ts";
 
 /** A store that a registry can serve from. */
 export interface ServedStore extends Store {
@@ -21,10 +29,14 @@ export interface ServedStore extends Store {
   openBlob(descriptor: Descriptor): Promise<Blob>;
   /** Differs whenever a name may have changed. Asked for with every request, so it must be cheap. */
   revision(): string;
+  /** What was pushed. */
+  readonly repositories: Repositories;
+  /** What is being pushed. */
+  readonly uploads: Uploads;
 }
 
-/** What the names of a store make of one repository. */
-export interface Repository {
+/** What was delivered of one repository: what the names of a store make of it. */
+export interface DeliveredRepository {
   readonly tags: ReadonlyMap<string, Descriptor>;
   /** What any name of the repository stands for. */
   readonly roots: readonly Descriptor[];
@@ -33,6 +45,8 @@ export interface Repository {
 /** What can be reached from one root. */
 interface Reach {
   readonly contents: ReadonlyMap<Digest, Descriptor>;
+  /** The documents that refer to something. */
+  readonly referrers: readonly HeldManifest[];
   /** False while the store lacks documents that are listed: they may come later. */
   readonly isComplete: boolean;
 }
@@ -46,36 +60,64 @@ const REACHES_MAX = 10_000;
 /** How many documents one root may lead to; real ones lead to tens. */
 const DOCUMENTS_MAX = 2000;
 
-/** The repositories of a store: which there are, and what belongs to each. */
+/** What was delivered to a store: which repositories, and what belongs to each. */
 export class Catalog {
   readonly #store: ServedStore;
+  readonly #project: string | undefined;
   readonly #documents = new Map<Digest, Uint8Array<ArrayBuffer>>();
   readonly #reaches = new Map<Digest, Reach>();
   #documentBytes = 0;
-  #repositories: ReadonlyMap<string, Repository> = new Map();
+  #repositories: ReadonlyMap<string, DeliveredRepository> = new Map();
   #revision: string | undefined;
 
-  constructor(store: ServedStore) {
+  /** @param project what may stand before every name, see {@link repositoryKey} */
+  constructor(store: ServedStore, project?: string) {
     this.#store = store;
+    this.#project = project;
   }
 
   /** The repository of a key that {@link repositoryKey} made, or undefined. */
-  async repository(key: string): Promise<Repository | undefined> {
+  async repository(key: string): Promise<DeliveredRepository | undefined> {
+    return (await this.#current()).get(key);
+  }
+
+  /** The keys of all repositories. */
+  async keys(): Promise<readonly string[]> {
+    return [...(await this.#current()).keys()];
+  }
+
+  async #current(): Promise<ReadonlyMap<string, DeliveredRepository>> {
     const revision = this.#store.revision();
     if (revision !== this.#revision) {
-      this.#repositories = repositoriesOf(await this.#store.names());
+      this.#repositories = repositoriesOf(await this.#store.names(), this.#project);
       this.#revision = revision;
     }
-    return this.#repositories.get(key);
+    return this.#repositories;
   }
 
   /** The descriptor of content that a name of the repository leads to, or undefined for all other content. */
-  async find(repository: Repository, digest: Digest): Promise<Descriptor | undefined> {
+  async find(repository: DeliveredRepository, digest: Digest): Promise<Descriptor | undefined> {
     for (const root of repository.roots) {
       const found = await this.#findBelow(root, digest);
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /** The documents whose subject this is, among those that a name of the repository leads to. */
+  async referrers(
+    repository: DeliveredRepository,
+    subject: Digest,
+  ): Promise<readonly HeldManifest[]> {
+    const referrers = new Map<Digest, HeldManifest>();
+    for (const root of repository.roots) {
+      const known = this.#reaches.get(root.digest);
+      const reach = known?.isComplete === true ? known : await this.#walk(root);
+      for (const manifest of reach.referrers) {
+        if (manifest.subject === subject) referrers.set(manifest.descriptor.digest, manifest);
+      }
+    }
+    return [...referrers.values()];
   }
 
   /**
@@ -120,14 +162,12 @@ export class Catalog {
     const known = this.#reaches.get(root.digest);
     const found = known?.contents.get(digest);
     if (found !== undefined || known?.isComplete === true) return found;
-    const reach = await this.#walk(root);
-    if (this.#reaches.size >= REACHES_MAX) this.#reaches.clear();
-    this.#reaches.set(root.digest, reach);
-    return reach.contents.get(digest);
+    return (await this.#walk(root)).contents.get(digest);
   }
 
   async #walk(root: Descriptor): Promise<Reach> {
     const contents = new Map<Digest, Descriptor>([[root.digest, root]]);
+    const referrers: HeldManifest[] = [];
     let isComplete = true;
     let documents = 0;
     // A map gives what is added while it is gone through, so this reaches every level.
@@ -135,20 +175,28 @@ export class Catalog {
       if (!isDocument(descriptor)) continue;
       documents += 1;
       if (documents > DOCUMENTS_MAX) break;
-      const children = await this.#children(descriptor);
-      if (children === undefined) isComplete = false;
-      for (const child of children ?? []) {
+      const read = await this.#read(descriptor);
+      if (read === undefined) isComplete = false;
+      for (const child of read?.children ?? []) {
         if (!contents.has(child.digest)) contents.set(child.digest, child);
       }
+      if (read?.held.subject !== undefined) referrers.push(read.held);
     }
-    return { contents, isComplete };
+    const reach = { contents, referrers, isComplete };
+    if (this.#reaches.size >= REACHES_MAX) this.#reaches.clear();
+    this.#reaches.set(root.digest, reach);
+    return reach;
   }
 
   /** Undefined when the document is not here, which is so for other platforms, or not to be used. */
-  async #children(descriptor: Descriptor): Promise<readonly Descriptor[] | undefined> {
+  async #read(
+    descriptor: Descriptor,
+  ): Promise<{ children: readonly Descriptor[]; held: HeldManifest } | undefined> {
     if (!(await this.#store.has(descriptor))) return undefined;
     try {
-      return childrenOf(parseDocument(await this.document(descriptor), descriptor.mediaType));
+      const bytes = await this.document(descriptor);
+      const document = parseDocument(bytes, descriptor.mediaType);
+      return { children: childrenOf(document), held: heldManifest(descriptor, document, bytes) };
     } catch (error) {
       if (isFailure(error)) return undefined;
       throw error;
@@ -159,19 +207,28 @@ export class Catalog {
 /**
  * The one spelling under which a repository is kept and asked for. A colon can't stand in the path of
  * a request, so the one before a port becomes `_`, as it does when a name is prepended to a registry.
+ *
+ * @param project what may stand before every name and says nothing: `<project>/quay.io/team/app` and
+ *   `quay.io/team/app` are one repository, for reading and for writing
  */
-export function repositoryKey(repository: string): string {
-  const slash = repository.indexOf("/");
-  if (slash === -1) return repository;
-  const domain = canonicalDomain(repository.slice(0, slash));
-  return `${domain.replace(":", "_")}${repository.slice(slash)}`;
+export function repositoryKey(repository: string, project?: string): string {
+  const prefix = `${project ?? ""}/`;
+  const isInProject = project !== undefined && repository.startsWith(prefix);
+  const name = isInProject ? repository.slice(prefix.length) : repository;
+  const slash = name.indexOf("/");
+  if (slash === -1) return name;
+  const domain = canonicalDomain(name.slice(0, slash));
+  return `${domain.replace(":", "_")}${name.slice(slash)}`;
 }
 
-function repositoriesOf(names: readonly NamedContent[]): ReadonlyMap<string, Repository> {
+function repositoriesOf(
+  names: readonly NamedContent[],
+  project: string | undefined,
+): ReadonlyMap<string, DeliveredRepository> {
   const repositories = new Map<string, ReturnType<typeof emptyRepository>>();
   for (const { name, descriptor } of names) {
     const { repository, tag, isPinned } = splitName(name);
-    const key = repositoryKey(repository);
+    const key = repositoryKey(repository, project);
     const entry = repositories.get(key) ?? emptyRepository();
     repositories.set(key, entry);
     entry.roots.push(descriptor);

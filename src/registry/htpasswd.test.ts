@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFailure } from "#base";
@@ -71,6 +71,52 @@ test("openHtpasswd() lets nobody in once the file is gone or spoiled", async () 
     expect(gone.code).toBe("htpasswd-unreadable");
     await writeFile(path, ALICE);
     expect(await users.verify("alice", "s3cret")).toBe(true);
+  });
+});
+
+test("openHtpasswd() lets nobody in who is gone, though another has the same line", async () => {
+  const hash = await hashed("s3cret");
+  await withFile(`alice:${hash}\nbob:${hash}\n`, async (path) => {
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", "s3cret")).toBe(true);
+    await writeFile(path, `bob:${hash}\n`);
+    expect(await users.verify("alice", "s3cret")).toBe(false);
+    expect(await users.verify("bob", "s3cret")).toBe(true);
+  });
+});
+
+test("openHtpasswd() notices a change that keeps size and time of writing", async () => {
+  const [one, other] = [await hashed("one"), await hashed("other")];
+  await withFile(`alice:${one}`, async (path) => {
+    const writtenAt = new Date("2026-01-01");
+    await utimes(path, writtenAt, writtenAt);
+    const users = await openHtpasswd(path);
+    expect(await users.verify("alice", "one")).toBe(true);
+    await writeFile(path, `alice:${other}`);
+    await utimes(path, writtenAt, writtenAt);
+    expect(await users.verify("alice", "one")).toBe(false);
+    expect(await users.verify("alice", "other")).toBe(true);
+  });
+});
+
+test("openHtpasswd() tells of each comparison, and of none for a password that was right before", async () => {
+  await withFile(ALICE, async (path) => {
+    const users = await openHtpasswd(path);
+    let comparisons = 0;
+    const verify = (user: string, password: string) =>
+      users.verify(user, password, () => {
+        comparisons += 1;
+      });
+    await Promise.all([1, 2, 3].map(() => verify("alice", "s3cret")));
+    await verify("alice", "s3cret");
+    expect(comparisons).toBe(1);
+    await verify("alice", "wrong");
+    await verify("bob", "wrong");
+    expect(comparisons).toBe(3);
+    const refused = users.verify("alice", "wrong", () => {
+      throw new Error("enough");
+    });
+    await expect(refused).rejects.toThrow("enough");
   });
 });
 

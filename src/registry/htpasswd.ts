@@ -1,11 +1,17 @@
 import { createHmac, randomBytes } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
 import { Failure, Limiter, quoted, SingleFlight } from "#base";
+import { fileVersion } from "./file-version.ts";
 
 /** Who may use a registry. */
 export interface Users {
-  /** Whether this is the user's password. It takes as long for a user that there is not (S-50). */
-  verify(username: string, password: string): Promise<boolean>;
+  /**
+   * Whether this is the user's password. It takes as long for a user that there is not (S-50).
+   *
+   * @param beforeComparing called before a password is compared that was not right before, once for all
+   *   who ask the same at the same time; what it throws is thrown on
+   */
+  verify(username: string, password: string, beforeComparing?: () => void): Promise<boolean>;
 }
 
 /** bcrypt in the spellings that htpasswd, nginx and others write. */
@@ -33,11 +39,10 @@ export async function openHtpasswd(path: string): Promise<Users> {
   const proven = new Set<string>();
   const comparing = new SingleFlight<boolean>();
   const limiter = new Limiter(COMPARISONS_MAX);
-  let users = await readUsers(path);
+  let users = readUsers(path);
 
-  const verify = async (username: string, password: string): Promise<boolean> => {
-    const version = await versionOf(path);
-    if (version !== users.version) users = await readUsers(path);
+  const verify: Users["verify"] = async (username, password, beforeComparing) => {
+    if (versionOf(path) !== users.version) users = readUsers(path);
     if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX || password === "") return false;
     const hash = users.hashes.get(username);
     const [anyHash] = users.hashes.values();
@@ -47,10 +52,12 @@ export async function openHtpasswd(path: string): Promise<Users> {
     const proof = createHmac("sha256", key)
       .update(JSON.stringify([username, password, compared]))
       .digest("base64");
-    if (proven.has(proof)) return true;
-    const isRight = await comparing.run(proof, () =>
-      limiter.run(never, () => Bun.password.verify(password, compared, "bcrypt")),
-    );
+    // Another user may have the same hash, so what is proven of it says nothing for one who is gone.
+    if (hash !== undefined && proven.has(proof)) return true;
+    const isRight = await comparing.run(proof, async () => {
+      beforeComparing?.();
+      return limiter.run(never, () => Bun.password.verify(password, compared, "bcrypt"));
+    });
     if (!isRight || hash === undefined) return false;
     if (proven.size >= PROVEN_MAX) proven.clear();
     proven.add(proof);
@@ -65,15 +72,15 @@ interface UserTable {
   readonly hashes: ReadonlyMap<string, string>;
 }
 
-async function readUsers(path: string): Promise<UserTable> {
+function readUsers(path: string): UserTable {
   // The version first: what is written after it is read again the next time.
-  const version = await versionOf(path);
-  return { version, hashes: parseHtpasswd(await orUnreadable(path, readFile(path, "utf8")), path) };
+  const version = versionOf(path);
+  const text = orUnreadable(path, () => readFileSync(path, "utf8"));
+  return { version, hashes: parseHtpasswd(text, path) };
 }
 
-async function versionOf(path: string): Promise<string> {
-  const { ino, size, mtimeMs } = await orUnreadable(path, stat(path));
-  return `${ino}.${size}.${mtimeMs}`;
+function versionOf(path: string): string {
+  return fileVersion(orUnreadable(path, () => statSync(path)));
 }
 
 /**
@@ -95,9 +102,9 @@ export function parseHtpasswd(text: string, path: string): ReadonlyMap<string, s
   return hashes;
 }
 
-async function orUnreadable<T>(path: string, reading: Promise<T>): Promise<T> {
+function orUnreadable<T>(path: string, read: () => T): T {
   try {
-    return await reading;
+    return read();
   } catch (cause) {
     throw new Failure({
       code: "htpasswd-unreadable",

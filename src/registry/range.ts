@@ -27,3 +27,14 @@ export function parseRange(
   const end = last === "" ? size : Math.min(Number(last) + 1, size);
   return start >= end ? "unsatisfiable" : { start, end };
 }
+
+/**
+ * Reads the `Content-Range` of a chunk: `0-1023`, as the distribution specification has it, or
+ * `bytes 0-1023/*`, as HTTP has it (S-5). Undefined for anything else, and for ends that are swapped.
+ */
+export function parseChunkRange(header: string): ByteRange | undefined {
+  const [, first, last] =
+    /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
+  if (first === undefined || last === undefined || Number(first) > Number(last)) return undefined;
+  return { start: Number(first), end: Number(last) + 1 };
+}

@@ -11,7 +11,9 @@ import {
   parseDigest,
 } from "#oci";
 import { createRegistry, type Registry, type ServedRequest, type ServedStore } from "#registry";
+import { createManualClock } from "#test-support/clock";
 import { buildImage, putBytes, putJson } from "#test-support/images";
+import { createAccess } from "./access.ts";
 
 const signal = new AbortController().signal;
 const AMD64 = { os: "linux", architecture: "amd64" };
@@ -87,7 +89,7 @@ describe("names", () => {
     "/v2/other-project/quay.io/team/app/manifests/v1",
     "/v2/quay.io/team/manifests/v1",
     "/v2/_catalog",
-    "/v2/quay.io/team/app/referrers/sha256:abc",
+    "/v2/team/app/referrers/sha256:0000000000000000000000000000000000000000000000000000000000000000?ns=quay.io.example",
     "/",
   ];
   test.each(unknown)("knows no %s", async (path) => {
@@ -429,7 +431,8 @@ describe("requests", () => {
   });
 
   test.each(["PUT", "POST", "PATCH", "DELETE"])("that write are refused: %s", async (method) => {
-    const response = await ask("/v2/quay.io/team/app/manifests/v1", {}, method);
+    const reading = createRegistry({ store, isWritable: false });
+    const response = await ask("/v2/quay.io/team/app/manifests/v1", {}, method, reading);
     expect(response.status).toBe(405);
     expect(response.headers.get("allow")).toBe("GET, HEAD");
     expect(await errorCode(response)).toBe("UNSUPPORTED");
@@ -439,7 +442,10 @@ describe("requests", () => {
     const users = {
       verify: async (user: string, password: string) => user === "a" && password === "b:c",
     };
-    const closed = createRegistry({ store, users });
+    const closed = createRegistry({
+      store,
+      access: createAccess({ users, clock: createManualClock() }),
+    });
     const wrong = [
       {},
       { authorization: basic("a", "x") },
@@ -469,7 +475,11 @@ describe("requests", () => {
   test("are told of once each", async () => {
     const log: ServedRequest[] = [];
     const users = { verify: async () => true };
-    const logged = createRegistry({ store, users, onRequest: (request) => log.push(request) });
+    const logged = createRegistry({
+      store,
+      access: createAccess({ users, clock: createManualClock() }),
+      onRequest: (request) => log.push(request),
+    });
     const headers = { authorization: basic("edge", "secret") };
     const path = `/v2/quay.io/team/app/blobs/${layer.digest}`;
     await ask(path, { ...headers, range: "bytes=0-9" }, "GET", logged);

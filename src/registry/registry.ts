@@ -1,17 +1,30 @@
+import { isFailure } from "#base";
 import { tryParseLocation } from "#reference";
+import { type Access, type Action, type Caller, openAccess } from "./access.ts";
 import { answerFrom } from "./answer.ts";
-import { Catalog, type Repository, repositoryKey, type ServedStore } from "./catalog.ts";
-import type { Users } from "./htpasswd.ts";
-import { parseRoute } from "./route.ts";
+import { boundUploads, type UploadLimits } from "./bound-uploads.ts";
+import { Catalog, repositoryKey, type ServedStore } from "./catalog.ts";
+import { listRepositories } from "./list.ts";
+import { actionOf, type Offer } from "./method.ts";
+import { openRepository } from "./repository.ts";
+import { isRepositoryName, parseRoute, type RepositoryRoute } from "./route.ts";
 import { type Answer, errorAnswer, jsonAnswer, WireError } from "./wire.ts";
 
-/** What a registry serves, and to whom. */
+/** What a registry serves, to whom, and what else it offers. */
 export interface RegistryOptions {
   readonly store: ServedStore;
-  /** With users, every request needs one of them; without, nobody is asked. */
-  readonly users?: Users;
+  /** Who may do what. Everybody everything by default. */
+  readonly access?: Access;
   /** A prefix under which every repository is served as well: the project of the site's images. */
   readonly project?: string;
+  /** False: it is for reading, and every write is answered with 405 (S-67). True by default. */
+  readonly isWritable?: boolean;
+  /** False: what was pushed can't be deleted (S-28). True by default. */
+  readonly isDeletable?: boolean;
+  /** True: it lists its repositories (`_catalog`, S-27). False by default. */
+  readonly isListed?: boolean;
+  /** How many uploads may be under way. */
+  readonly uploadLimits?: UploadLimits;
   /** Called once for each request, when its answer begins. */
   readonly onRequest?: (request: ServedRequest) => void;
 }
@@ -25,14 +38,15 @@ export interface ServedRequest {
   /** Bytes of body that the answer has. */
   readonly bytes: number;
   readonly user: string | null;
-  /** What went wrong inside, when the status is 500. */
+  /** What went wrong inside, when the status is 500 or above. */
   readonly error?: unknown;
 }
 
 /** A registry as a function from request to response: it knows no socket. */
 export interface Registry {
   readonly hasUsers: boolean;
-  fetch(request: Request): Promise<Response>;
+  /** @param client where the request comes from, for limits: an address, or whatever else tells clients apart */
+  fetch(request: Request, client?: string): Promise<Response>;
 }
 
 const COMMON_HEADERS = {
@@ -43,39 +57,30 @@ const COMMON_HEADERS = {
 };
 
 /**
- * Serves the images of a store by the OCI distribution specification, for reading.
+ * Serves a store by the OCI distribution specification 1.1: pull, push, discovery, management.
  *
  * The image `quay.io/team/app:v1` is the repository `quay.io/team/app`; also `<project>/quay.io/team/app`;
- * also `team/app` of a request that says `?ns=quay.io`, as containerd's do (S-41). Content is served
- * from a repository only if one of its names leads to it.
+ * also `team/app` of a request that says `?ns=quay.io`, as containerd's do (S-41). Delivered content is
+ * served from a repository only if one of its names leads to it, pushed content only where it was pushed.
  */
 export function createRegistry(options: RegistryOptions): Registry {
-  const { store, users, project, onRequest } = options;
-  const catalog = new Catalog(store);
-
-  const answerTo = async (request: Request, url: URL): Promise<Answer> => {
-    if (request.method !== "GET" && request.method !== "HEAD") throw unsupported();
-    const route = parseRoute(url.pathname);
-    if (route.kind === "version") return jsonAnswer({});
-    const found = await findRepository(catalog, route.name, url, project);
-    const answer = await answerFrom({ catalog, repository: found.repository, request, url }, route);
-    return { ...answer, headers: { ...answer.headers, ...found.headers } };
-  };
-
+  const { access = openAccess, onRequest } = options;
+  const answerTo = createHandler(options, access);
   return {
-    hasUsers: users !== undefined,
-    async fetch(request) {
+    hasUsers: access.hasUsers,
+    async fetch(request, client) {
       const url = new URL(request.url);
       let user: string | null = null;
       let error: unknown;
       let answer: Answer;
       try {
         // Before anything is looked at: who is not let in learns nothing of what there is (S-44).
-        user = users === undefined ? null : await authenticate(request, users);
-        answer = await answerTo(request, url);
+        const caller = await access.authenticate(request, client);
+        user = caller.user;
+        answer = await answerTo(request, url, caller);
       } catch (thrown) {
-        const wireError = toWireError(thrown);
-        if (wireError.code === "UNKNOWN") error = thrown;
+        const wireError = toWireError(thrown, request);
+        if (wireError.status >= 500) error = thrown;
         answer = errorAnswer(wireError);
       }
       const isHead = request.method === "HEAD";
@@ -95,58 +100,107 @@ export function createRegistry(options: RegistryOptions): Registry {
   };
 }
 
-function toResponse({ status, headers, body, bytes }: Answer, isHead: boolean): Response {
-  const length = status === 304 ? {} : { "content-length": String(bytes) };
-  return new Response(isHead ? null : body, {
-    status,
-    headers: { ...COMMON_HEADERS, ...headers, ...length },
-  });
+function createHandler(options: RegistryOptions, access: Access) {
+  const { store, project, isWritable = true, isDeletable = true, isListed = false } = options;
+  const catalog = new Catalog(store, project);
+  const offer: Offer = { isWritable, isDeletable, isListed };
+  // A store that is open for reading has none.
+  const uploads = isWritable ? boundUploads(store.uploads, options.uploadLimits) : undefined;
+
+  const answerIn = async (
+    request: Request,
+    url: URL,
+    caller: Caller,
+    route: RepositoryRoute,
+  ): Promise<Answer> => {
+    const action = actionOf(route.kind, request.method, offer);
+    const { key, headers } = placeOf(route.name, url, project);
+    access.demand(caller, action, key);
+    const answer = await answerFrom(
+      {
+        store,
+        uploads,
+        catalog,
+        repository: await openRepository(key, store, catalog),
+        name: route.name,
+        request,
+        url,
+        caller,
+        mayPush: () => isWritable && may(access, caller, "push", key),
+        openSource: async (name) => {
+          const source = isRepositoryName(name) ? repositoryKey(name, project) : undefined;
+          if (source === undefined || !may(access, caller, "pull", source)) return undefined;
+          return openRepository(source, store, catalog);
+        },
+      },
+      route,
+    );
+    return { ...answer, headers: { ...answer.headers, ...headers } };
+  };
+
+  return async (request: Request, url: URL, caller: Caller): Promise<Answer> => {
+    const route = parseRoute(url.pathname);
+    if (route.kind !== "version" && route.kind !== "catalog") {
+      return answerIn(request, url, caller, route);
+    }
+    actionOf(route.kind, request.method, offer);
+    if (route.kind === "version") return versionAnswer(access);
+    const mayPull = (repository: string) => may(access, caller, "pull", repository);
+    return listRepositories({ store, catalog }, url, mayPull);
+  };
 }
 
-async function authenticate({ headers }: Request, users: Users): Promise<string> {
-  const [, encoded] = /^basic +([A-Za-z0-9+/=]+)$/i.exec(headers.get("authorization") ?? "") ?? [];
-  const text = Buffer.from(encoded ?? "", "base64").toString("utf8");
-  const colon = text.indexOf(":");
-  if (colon > 0 && (await users.verify(text.slice(0, colon), text.slice(colon + 1)))) {
-    return text.slice(0, colon);
+/** Who was let in without a login learns here how to log in: skopeo and podman look for it (S-43). */
+function versionAnswer({ challenge }: Access): Answer {
+  return jsonAnswer({}, 200, challenge === null ? {} : { "www-authenticate": challenge });
+}
+
+function may(access: Access, caller: Caller, action: Action, repository: string): boolean {
+  try {
+    access.demand(caller, action, repository);
+    return true;
+  } catch (error) {
+    if (error instanceof WireError) return false;
+    throw error;
   }
-  throw new WireError("UNAUTHORIZED", "a user and the password are needed", {
-    "www-authenticate": 'Basic realm="drayage", charset="UTF-8"',
-  });
 }
 
-async function findRepository(
-  catalog: Catalog,
+/** Which repository a request means, and what the answer is to say about that. */
+function placeOf(
   name: string,
   url: URL,
   project: string | undefined,
-): Promise<{ repository: Repository; headers: Readonly<Record<string, string>> }> {
+): { readonly key: string; readonly headers: Readonly<Record<string, string>> } {
   const namespace = url.searchParams.get("ns");
-  if (namespace !== null) {
-    const location = tryParseLocation(namespace);
-    const isHost = location !== undefined && location.path === "";
-    const key = isHost ? repositoryKey(`${location.domain}/${name}`) : undefined;
-    const repository = key === undefined ? undefined : await catalog.repository(key);
-    if (repository === undefined) throw nameUnknown();
-    return { repository, headers: { "oci-namespace": location?.domain ?? "" } };
+  if (namespace === null) return { key: repositoryKey(name, project), headers: {} };
+  const location = tryParseLocation(namespace);
+  if (location === undefined || location.path !== "") {
+    throw new WireError("NAME_UNKNOWN", "this registry has no such repository");
   }
-  const prefix = `${project ?? ""}/`;
-  const inProject = project !== undefined && name.startsWith(prefix);
-  const repository =
-    (await catalog.repository(repositoryKey(name))) ??
-    (inProject ? await catalog.repository(repositoryKey(name.slice(prefix.length))) : undefined);
-  if (repository === undefined) throw nameUnknown();
-  return { repository, headers: {} };
+  const { domain } = location;
+  return { key: repositoryKey(`${domain}/${name}`), headers: { "oci-namespace": domain } };
 }
 
-function toWireError(error: unknown): WireError {
-  return error instanceof WireError ? error : new WireError("UNKNOWN", "the registry failed");
+function toResponse({ status, headers, body, bytes }: Answer, isHead: boolean): Response {
+  const hasLength = status !== 304 && status !== 204;
+  return new Response(isHead ? null : body, {
+    status,
+    headers: {
+      ...COMMON_HEADERS,
+      ...headers,
+      ...(hasLength ? { "content-length": String(bytes) } : {}),
+    },
+  });
 }
 
-function nameUnknown(): WireError {
-  return new WireError("NAME_UNKNOWN", "this registry has no such repository");
-}
-
-function unsupported(): WireError {
-  return new WireError("UNSUPPORTED", "this registry is for reading", { allow: "GET, HEAD" });
+function toWireError(error: unknown, { signal }: Request): WireError {
+  if (error instanceof WireError) return error;
+  if (isFailure(error, "store-full")) {
+    return new WireError("INSUFFICIENT_STORAGE", "the disk of this registry is full");
+  }
+  // What the runtime throws into the reader of a body whose client is gone: nobody reads the answer.
+  if (signal.aborted && !isFailure(error)) {
+    return new WireError("BLOB_UPLOAD_INVALID", "the request broke off");
+  }
+  return new WireError("UNKNOWN", "the registry failed");
 }

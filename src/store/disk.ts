@@ -1,7 +1,7 @@
-import { openSync, renameSync, statfsSync, statSync } from "node:fs";
+import { constants, openSync, renameSync, statfsSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { systemErrorCode } from "#base";
-import { systemFile } from "./system-file.ts";
+import { NO_BYPASS, systemFile } from "./system-file.ts";
 
 /** A file that is open. Offsets and sizes are bytes. */
 export interface DiskFile {
@@ -9,9 +9,20 @@ export interface DiskFile {
   write(bytes: Uint8Array, offset: number): Promise<void>;
   /** Reads into the buffer from the offset; gives how many bytes came, 0 at the end of the file. */
   read(buffer: Uint8Array, offset: number): Promise<number>;
+  /** Takes away all from there on. */
+  truncate(bytes: number): Promise<void>;
   /** Returns once what was written would survive a power cut. */
   sync(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What tells a file from another that takes its name. */
+export interface FileStatus {
+  readonly size: number;
+  /** No other file has it while this one is there, or open. */
+  readonly inode: number;
+  /** When the file last changed, its name included: for a blob, when it was committed. Milliseconds since 1970. */
+  readonly changedMs: number;
 }
 
 /**
@@ -25,10 +36,17 @@ export interface Disk {
   list(path: string): Promise<readonly string[]>;
   /** Size of a regular file; undefined when there is none of that name. */
   sizeOf(path: string): Promise<number | undefined>;
+  /** What a regular file is; undefined when there is none of that name. */
+  status(path: string): Promise<FileStatus | undefined>;
   /** Makes a file, which must not exist yet, and opens it for reading and writing. */
   create(path: string): Promise<DiskFile>;
   /** Opens a file for reading; undefined when there is none of that name. */
   open(path: string): Promise<DiskFile | undefined>;
+  /**
+   * Opens a file to read what the disk holds, and not what memory remembers of it, where the file
+   * system can; undefined when there is none of that name. Offsets and buffers must be whole blocks.
+   */
+  openPastCache(path: string): Promise<DiskFile | undefined>;
   /** Opens a file for reading and writing; undefined when there is none of that name. */
   edit(path: string): Promise<DiskFile | undefined>;
   /** Moves a file within the file system, over one that may be there, at once or not at all. */
@@ -60,8 +78,21 @@ export const systemDisk: Disk = {
     const stats = await unlessMissing(() => statSync(path));
     return stats?.isFile() ? stats.size : undefined;
   },
+  async status(path) {
+    const stats = await unlessMissing(() => statSync(path));
+    if (!stats?.isFile()) return undefined;
+    return { size: stats.size, inode: stats.ino, changedMs: stats.ctimeMs };
+  },
   create: async (path) => systemFile(path, openSync(path, "wx+", 0o644)),
   open: (path) => openFile(path, "r"),
+  async openPastCache(path) {
+    try {
+      return await openFile(path, constants.O_RDONLY | constants.O_DIRECT);
+    } catch (error) {
+      if (!NO_BYPASS.has(systemErrorCode(error))) throw error;
+      return openFile(path, "r");
+    }
+  },
   edit: (path) => openFile(path, "r+"),
   async rename(from, to) {
     renameSync(from, to);
@@ -87,7 +118,7 @@ export const systemDisk: Disk = {
   },
 };
 
-async function openFile(path: string, flags: "r" | "r+"): Promise<DiskFile | undefined> {
+async function openFile(path: string, flags: "r" | "r+" | number): Promise<DiskFile | undefined> {
   const fd = await unlessMissing(() => openSync(path, flags));
   return fd === undefined ? undefined : systemFile(path, fd);
 }

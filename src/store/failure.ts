@@ -1,4 +1,5 @@
 import { Failure, formatBytes, isFailure, quoted, systemErrorCode } from "#base";
+import type { Digest } from "#oci";
 
 /** What could not be done, in the words of a message: `open`, `"/var/lib/drayage"`. */
 export interface Attempt {
@@ -21,6 +22,7 @@ export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}):
   const code = systemErrorCode(error);
   if (isFailure(error) || code === undefined) return error;
   if (FULL.has(code)) return storeFull(attempt, room, error);
+  if (code === "SQLITE_BUSY") return storeBusy(attempt, error);
   const unusable = UNUSABLE[code];
   if (unusable !== undefined) return storeUnusable(attempt.dataDir, `${unusable} (${code})`, error);
   const hint =
@@ -30,6 +32,16 @@ export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}):
     message: `Cannot ${attempt.verb} ${attempt.object}: the disk of ${quoted(attempt.dataDir)} answered ${code}, expected it to work`,
     hint: `${hint}, then run \`dray deliver\` again`,
     cause: error,
+  });
+}
+
+function storeBusy({ verb, object, dataDir }: Attempt, cause: unknown): Failure {
+  return new Failure({
+    code: "store-busy",
+    message: `Cannot ${verb} ${object}: another process holds the database of ${quoted(dataDir)}, expected it for no longer than a moment`,
+    hint: `Find who has drayage.db open with \`fuser -v ${dataDir}/drayage.db\`, then try again`,
+    transient: true,
+    cause,
   });
 }
 
@@ -86,5 +98,33 @@ export function storeUnusable(dataDir: string, state: string, cause?: unknown): 
     message: `Cannot open store ${quoted(dataDir)}: ${state}, expected an empty folder or a store that this user may write`,
     hint: "Name another folder with `--data-dir`, or change the owner of this one",
     cause,
+  });
+}
+
+/** The upload is at work for somebody else: one request at a time (S-31). */
+export function uploadBusy(id: string): Failure {
+  return new Failure({
+    code: "upload-busy",
+    message: `Cannot go on with upload ${id}: another request is at it, expected one at a time`,
+    hint: "Wait for the other request, ask how far the upload is, and go on from there",
+    transient: true,
+  });
+}
+
+/** The upload was there when it was looked up, and is not any more. */
+export function uploadUnknown(id: string): Failure {
+  return new Failure({
+    code: "upload-unknown",
+    message: `Cannot go on with upload ${id}: it has ended, expected one that is under way`,
+    hint: "Push the content again",
+  });
+}
+
+/** What was pushed is not what it was said to be. */
+export function uploadMismatch(digest: Digest, actual: Digest): Failure {
+  return new Failure({
+    code: "digest-mismatch",
+    message: `Cannot accept content ${digest}: the bytes that were pushed have digest ${actual}, expected the one it is named by`,
+    hint: "Push the content again",
   });
 }

@@ -6,13 +6,12 @@ import {
   contentTooShort,
   gapsIn,
   type Ingest,
-  releaseChunk,
   type Verifier,
   withRange,
 } from "#content";
 import type { Descriptor } from "#oci";
+import { Gatherer } from "./gatherer.ts";
 import type { PartialFile } from "./partial-file.ts";
-import { BLOCK_BYTES } from "./system-file.ts";
 
 /**
  * Bytes are gathered until there are so many, and go to the disk with what came along: twice as many
@@ -53,13 +52,7 @@ export interface IngestTarget {
 
 /** A range that is being written. */
 interface Lane {
-  readonly gatheredBytesMin: number;
-  /** What is gathered: the content's bytes from `start` on and before `end`. */
-  start: number;
-  end: number;
-  /** Holds the content from `bufferStart` on, a multiple of the block size: so blocks are blocks in memory too. */
-  readonly buffer: Uint8Array;
-  bufferStart: number;
+  readonly gatherer: Gatherer;
   writtenMs: number;
 }
 
@@ -149,53 +142,36 @@ export class DiskIngest implements Ingest {
 
   async #take(bytes: Uint8Array, offset: number): Promise<void> {
     const lane = this.#laneAt(offset);
-    for (let rest = bytes; rest.byteLength > 0; ) {
-      const at = lane.end - lane.bufferStart;
-      const part = rest.subarray(0, lane.buffer.byteLength - at);
-      lane.buffer.set(part, at);
-      lane.end += part.byteLength;
-      rest = rest.subarray(part.byteLength);
-      if (lane.end - lane.start >= lane.gatheredBytesMin)
-        await this.#write(lane, blockStart(lane.end));
-    }
-    const isAtEnd = !this.missing.some(({ start }) => start === lane.end);
+    const { gatherer } = lane;
+    await gatherer.take(bytes);
+    const isAtEnd = !this.missing.some(({ start }) => start === gatherer.end);
     const isLate = this.#target.clock.monotonic() - lane.writtenMs >= UNSYNCED_MS_MAX;
-    if (isAtEnd || isLate) await this.#write(lane, lane.end);
+    if (isAtEnd || isLate) await gatherer.flush();
     if (isAtEnd) this.#leave(lane);
     this.#startSync();
   }
 
   #laneAt(offset: number): Lane {
-    for (const lane of this.#lanes) if (lane.end === offset) return lane;
+    for (const lane of this.#lanes) if (lane.gatherer.end === offset) return lane;
+    const { clock, descriptor } = this.#target;
     const isFirst = this.#lanes.size === 0;
-    const gatheredBytesMin = isFirst ? GATHERED_BYTES_MIN : GATHERED_BESIDE_BYTES_MIN;
-    const bufferBytes = Math.min(2 * gatheredBytesMin, this.#target.descriptor.size) + BLOCK_BYTES;
-    const lane: Lane = {
-      gatheredBytesMin,
-      start: offset,
-      end: offset,
-      buffer: new Uint8Array(bufferBytes),
-      bufferStart: blockStart(offset),
-      writtenMs: this.#target.clock.monotonic(),
-    };
+    const gatherer = new Gatherer({
+      offset,
+      gatheredBytesMin: isFirst ? GATHERED_BYTES_MIN : GATHERED_BESIDE_BYTES_MIN,
+      bytesMax: descriptor.size,
+      write: async (piece, start) => {
+        await this.#writePiece(piece, start);
+        lane.writtenMs = clock.monotonic();
+      },
+    });
+    const lane: Lane = { gatherer, writtenMs: clock.monotonic() };
     this.#lanes.add(lane);
     return lane;
   }
 
   #leave(lane: Lane): void {
     this.#lanes.delete(lane);
-    releaseChunk(lane.buffer);
-  }
-
-  /** Writes what is gathered before `end`, and moves the rest to the front. */
-  async #write(lane: Lane, end: number): Promise<void> {
-    const { buffer, bufferStart, start } = lane;
-    if (end <= start) return;
-    await this.#writePiece(buffer.subarray(start - bufferStart, end - bufferStart), start);
-    lane.start = end;
-    lane.bufferStart = blockStart(end);
-    buffer.copyWithin(0, lane.bufferStart - bufferStart, lane.end - bufferStart);
-    lane.writtenMs = this.#target.clock.monotonic();
+    lane.gatherer.release();
   }
 
   async #writePiece(piece: Uint8Array, offset: number): Promise<void> {
@@ -282,7 +258,7 @@ export class DiskIngest implements Ingest {
     await Promise.allSettled(this.#active);
     for (const lane of this.#lanes) {
       if (this.#broken !== undefined) break;
-      await this.#write(lane, lane.end).catch(() => "kept in #broken");
+      await lane.gatherer.flush().catch(() => "kept in #broken");
     }
     await this.#syncing;
     this.#throwIfBroken();
@@ -299,8 +275,4 @@ export class DiskIngest implements Ingest {
       throw await this.#target.failure(error);
     }
   }
-}
-
-function blockStart(offset: number): number {
-  return offset - (offset % BLOCK_BYTES);
 }

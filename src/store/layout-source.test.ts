@@ -7,7 +7,7 @@ import { systemClock } from "#base";
 import { fetchVerified, writeContent } from "#content";
 import { type Descriptor, OCI_INDEX, OCI_MANIFEST, parseDigest } from "#oci";
 import { openLayout } from "./layout-source.ts";
-import { openStore } from "./store.ts";
+import { openStore } from "./open-store.ts";
 
 const signal = new AbortController().signal;
 const NAME = "quay.io/team/app:v1";

@@ -5,23 +5,46 @@ import { type Digest, digestAlgorithm, digestHex, isJsonObject, OCI_INDEX } from
 import { type Disk, readText } from "./disk.ts";
 import { storeUnusable } from "./failure.ts";
 
+/**
+ * What a process opened the store to write for. One process has a role at a time, and each role has its
+ * own lock and its own folder for what is not verified, so that a registry and a delivery can write to
+ * one store: verified content they add by rename, names in the database.
+ */
+export type WriterRole = "delivery" | "registry";
+
 /** Where things lie in a data folder, which is an OCI image layout with a few files beside it. */
 export interface Layout {
   readonly dataDir: string;
   readonly blobs: string;
-  /** Content that is not verified yet; nothing in it is ever shown. */
+  /** Content that is not verified yet, of the role; nothing in it is ever shown. */
   readonly ingest: string;
+  /** Content that is pushed, of which nobody knows yet what it is; nothing in it is ever shown. */
+  readonly uploads: string;
+  /** Blobs that turned out wrong; nothing in it is ever shown, and only a person deletes it. */
+  readonly quarantine: string;
+  /** The mark of the writer of this role, and those of all roles. */
+  readonly writerMark: string;
+  readonly writerMarks: readonly string[];
   readonly database: string;
   readonly index: string;
   readonly marker: string;
 }
 
-/** The places in a data folder, given as an absolute path. */
-export function layoutOf(dataDir: string): Layout {
+/** The places in a data folder, given as an absolute path, as a process of that role uses it. */
+export function layoutOf(dataDir: string, role: WriterRole = "delivery"): Layout {
+  const uploads = join(dataDir, "uploads");
+  const marks = {
+    delivery: join(dataDir, "writer.json"),
+    registry: join(dataDir, "writer-registry.json"),
+  };
   return {
     dataDir,
     blobs: join(dataDir, "blobs"),
-    ingest: join(dataDir, "ingest"),
+    ingest: role === "registry" ? join(uploads, "ingest") : join(dataDir, "ingest"),
+    uploads,
+    quarantine: join(dataDir, "quarantine"),
+    writerMark: marks[role],
+    writerMarks: Object.values(marks),
     database: join(dataDir, "drayage.db"),
     index: join(dataDir, "index.json"),
     marker: join(dataDir, "oci-layout"),
@@ -48,6 +71,16 @@ export function isPartialName(name: string): boolean {
   return /^(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/.test(name);
 }
 
+/** The file of an upload. An id that was not checked by {@link isUploadId} could lead anywhere. */
+export function uploadPath({ uploads }: Layout, id: string): string {
+  return join(uploads, id);
+}
+
+/** Whether this could be the id of an upload: 128 bits in hex. */
+export function isUploadId(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text);
+}
+
 /** What marks a folder as an OCI image layout (OCI image spec, "oci-layout file"). */
 export const LAYOUT_MARKER = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
 
@@ -66,7 +99,8 @@ export function formatIndex(names: readonly NamedContent[]): string {
 }
 
 /** What a store creates before its database, and what file systems put into their root. */
-const HARMLESS = /^(blobs|ingest|lock\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
+const HARMLESS =
+  /^(blobs|ingest|uploads|lock(-registry)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
 
 /**
  * Refuses a folder that is somebody else's: we would write into it, and over its `index.json`.

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "#base";
 import { type Disk, systemDisk } from "./disk.ts";
 import { createDiskLedger } from "./ledger.ts";
-import { openStore } from "./store.ts";
+import { openStore } from "./open-store.ts";
 
 const folders: string[] = [];
 

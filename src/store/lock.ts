@@ -3,51 +3,55 @@ import { join } from "node:path";
 import { type Clock, Failure, quoted, systemErrorCode } from "#base";
 import { isJsonObject } from "#oci";
 import { type Disk, readText, replaceFile } from "./disk.ts";
+import type { WriterRole } from "./layout.ts";
 
-/** The right to write to a store, held by one process at a time. */
+/** The right to write to a store in a role, held by one process at a time. */
 export interface Lock {
   release(): void;
 }
 
 /**
- * Takes the lock of a data folder. The kernel frees it with the process, however that ends, so it is
+ * Takes a role's lock of a data folder. The kernel frees it with the process, however that ends, so it is
  * never stale: it is an exclusive transaction on a SQLite database of its own, which is what Bun has
  * in place of flock (measured).
  *
  * @throws {Failure} `store-locked`, which says who holds it
  */
-export async function takeLock(disk: Disk, dataDir: string, clock: Clock): Promise<Lock> {
-  const holderPath = join(dataDir, "lock.json");
-  const database = new Database(join(dataDir, "lock.db"));
+export async function takeLock(
+  disk: Disk,
+  dataDir: string,
+  { role, clock }: { readonly role: WriterRole; readonly clock: Clock },
+): Promise<Lock> {
+  const name = role === "delivery" ? "lock" : `lock-${role}`;
+  const holderPath = join(dataDir, `${name}.json`);
+  const database = new Database(join(dataDir, `${name}.db`));
   try {
     database.run("PRAGMA busy_timeout = 0");
     database.run("BEGIN EXCLUSIVE");
   } catch (error) {
     database.close();
     if (systemErrorCode(error) !== "SQLITE_BUSY") throw error;
-    throw locked(dataDir, await readText(disk, holderPath));
+    throw locked(dataDir, role, await readText(disk, holderPath));
   }
-  const release = () => {
-    database.run("ROLLBACK");
-    database.close();
+  const holder = { pid: process.pid, since: new Date(clock.now()).toISOString() };
+  const at = { path: holderPath, folder: dataDir, draft: `${holderPath}.draft` };
+  // It is for people: a full disk is no reason not to hold the lock, and to get it its room back.
+  await replaceFile(disk, at, `${JSON.stringify(holder)}\n`).catch(() =>
+    disk.remove(holderPath).catch(() => {}),
+  );
+  return {
+    release() {
+      database.run("ROLLBACK");
+      database.close();
+    },
   };
-  try {
-    const holder = { pid: process.pid, since: new Date(clock.now()).toISOString() };
-    const draft = join(dataDir, "lock.json.draft");
-    const at = { path: holderPath, folder: dataDir, draft };
-    await replaceFile(disk, at, `${JSON.stringify(holder)}\n`);
-  } catch (error) {
-    release();
-    throw error;
-  }
-  return { release };
 }
 
-function locked(dataDir: string, holderText: string | undefined): Failure {
+function locked(dataDir: string, role: WriterRole, holderText: string | undefined): Failure {
   const holder = readHolder(holderText);
   return new Failure({
     code: "store-locked",
-    message: `Cannot open store ${quoted(dataDir)} for writing: ${holder?.text ?? "another process"} holds it, expected no other writer`,
+    message: `Cannot open store ${quoted(dataDir)} for a ${role}: ${holder?.text ?? "another process"} holds it for one, expected no other ${role}`,
     hint:
       holder === undefined
         ? "Find the other `dray` with `ps ax`, wait for it or stop it, then try again"

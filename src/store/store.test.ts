@@ -4,7 +4,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, isFailure, systemClock } from "#base";
-import { storeConformance } from "#content/conformance";
+import {
+  repositoriesConformance,
+  storeConformance,
+  uploadsConformance,
+} from "#content/conformance";
 import { type Descriptor, digestHex } from "#oci";
 import { type Disk, type DiskStore, openStore, systemDisk } from "#store";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
@@ -46,6 +50,22 @@ storeConformance("openStore()", async () => {
     },
   };
 });
+
+const openRegistry = async () => {
+  const folder = await newFolder();
+  const store = await openStore(join(folder.path, "data"), { clock, role: "registry" });
+  const { repositories, uploads } = store;
+  return {
+    ...{ store, repositories, uploads },
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+};
+storeConformance("openStore() for a registry", openRegistry);
+repositoriesConformance("openStore().repositories", openRegistry);
+uploadsConformance("openStore().uploads", openRegistry);
 
 describe("the folder of a store", () => {
   test("is an OCI image layout whose index has the names, in order", async () => {

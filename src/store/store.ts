@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { join, resolve } from "node:path";
-import { type Clock, Failure, quoted } from "#base";
+import { assert, type Clock, Failure, quoted } from "#base";
 import {
   bytesIn,
   contentMissing,
@@ -8,43 +7,40 @@ import {
   type FetchOptions,
   type Ingest,
   type NamedContent,
+  type Repositories,
   type Store,
+  type Uploads,
 } from "#content";
 import type { Descriptor, Digest } from "#oci";
-import { type Disk, readText, replaceFile, systemDisk } from "./disk.ts";
+import type { Blobs } from "./blobs.ts";
+import type { StoreDatabase } from "./database.ts";
+import type { Disk } from "./disk.ts";
 import { storeFailure, storeFull } from "./failure.ts";
+import { IndexFile } from "./index-file.ts";
 import { DiskIngest, type HashedPrefix } from "./ingest.ts";
-import {
-  blobFolder,
-  blobPath,
-  formatIndex,
-  isPartialName,
-  LAYOUT_MARKER,
-  type Layout,
-  layoutOf,
-  partialPath,
-  refuseAlien,
-} from "./layout.ts";
-import { type Lock, takeLock } from "./lock.ts";
+import { blobPath, type Layout, partialPath } from "./layout.ts";
+import type { Lock } from "./lock.ts";
 import { NameTable } from "./names.ts";
-import { logPath, PartialFile, readPartial } from "./partial-file.ts";
+import { PartialFile, readPartial } from "./partial-file.ts";
 import { streamFile } from "./read.ts";
-import { sharedRun } from "./shared-run.ts";
-
-/** How to open a store. */
-export interface StoreOptions {
-  readonly clock: Clock;
-  /** Takes no lock and changes nothing; sees what the writer has committed. */
-  readonly readOnly?: boolean;
-  /** The machine's disk, unless a test stands in its way. */
-  readonly disk?: Disk;
-}
+import { DiskRepositories } from "./repositories.ts";
+import type { DiskUploads } from "./uploads.ts";
+import type { WriterRun } from "./writer-run.ts";
 
 /** Where a store is, and what it lives by. */
-interface StorePlace {
+export interface StorePlace {
   readonly layout: Layout;
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly blobs: Blobs;
+}
+
+/** What the process has that may write. */
+export interface StoreWriter {
+  readonly lock: Lock;
+  readonly run: WriterRun;
+  /** In the role of a registry. */
+  readonly uploads: DiskUploads | undefined;
 }
 
 /**
@@ -57,34 +53,51 @@ interface StorePlace {
 export class DiskStore implements Store, AsyncDisposable {
   readonly #layout: Layout;
   readonly #disk: Disk;
-  readonly #names: NameTable;
   readonly #clock: Clock;
-  readonly #lock: Lock | undefined;
+  readonly #blobs: Blobs;
+  readonly #database: StoreDatabase;
+  readonly #names: NameTable;
+  readonly #index: IndexFile;
+  readonly #writer: StoreWriter | undefined;
+  /** What was pushed. */
+  readonly repositories: Repositories;
   /** Content of which an ingest has the partial file. */
   readonly #taken = new Set<Digest>();
   /** What was hashed of partial files that no ingest has now. */
   readonly #prefixes = new Map<Digest, HashedPrefix>();
-  /** One for each folder of blobs: an fsync makes all names last that are in it, whoever waits. */
-  readonly #folderSyncs = new Map<string, () => Promise<void>>();
   #bootIdRead: Promise<string> | undefined;
   #ingests = 0;
-  #indexIsStale = false;
-  #flushing: Promise<void> = Promise.resolve();
+  #closing: Promise<void> | undefined;
 
-  /** Use {@link openStore}. */
-  constructor({ layout, disk, clock }: StorePlace, names: NameTable, lock: Lock | undefined) {
+  /** Use `openStore`. */
+  constructor(place: StorePlace, database: StoreDatabase, writer?: StoreWriter) {
+    const { layout, disk, clock, blobs } = place;
     this.#layout = layout;
     this.#disk = disk;
     this.#clock = clock;
-    this.#names = names;
-    this.#lock = lock;
+    this.#blobs = blobs;
+    this.#database = database;
+    this.#names = new NameTable(database);
+    this.#index = new IndexFile(layout, disk, this.#names);
+    this.#writer = writer;
+    this.repositories = new DiskRepositories({
+      ...{ database, clock },
+      has: (descriptor) => this.has(descriptor),
+      requireWriter: () => this.#requireWriter(),
+      failure: (error, repository) =>
+        storeFailure(error, this.#attemptTo("use repository", quoted(repository))),
+    });
+  }
+
+  /** What is being pushed. Only a store that is open in the role of a registry has it. */
+  get uploads(): Uploads {
+    const uploads = this.#writer?.uploads;
+    assert(uploads !== undefined, "uploads are asked for of a store that is open for a registry");
+    return uploads;
   }
 
   async has(descriptor: Descriptor): Promise<boolean> {
-    const path = blobPath(this.#layout, descriptor.digest);
-    return this.#attempt("look for", descriptor.digest, async () => {
-      return (await this.#disk.sizeOf(path)) === descriptor.size;
-    });
+    return this.#attempt("look for", descriptor.digest, () => this.#blobs.has(descriptor));
   }
 
   async bytesHere(descriptor: Descriptor): Promise<number> {
@@ -128,7 +141,7 @@ export class DiskStore implements Store, AsyncDisposable {
 
   /** @throws {Failure} `store-full` at once when the content can't fit, before anything crosses the link */
   async ingest(descriptor: Descriptor): Promise<Ingest> {
-    this.#requireLock();
+    this.#requireWriter();
     const { digest } = descriptor;
     // One ingest goes on with what is left of the content; another beside it has a file of its own.
     const isOwner = !this.#taken.has(digest);
@@ -165,7 +178,7 @@ export class DiskStore implements Store, AsyncDisposable {
       clock: this.#clock,
       partial,
       prefix: this.#takePrefix(descriptor, partial, isOwner),
-      publish: () => this.#publish(path, descriptor),
+      publish: () => this.#blobs.publish(path, descriptor),
       release: (prefix) => {
         if (!isOwner) return;
         this.#taken.delete(digest);
@@ -186,10 +199,10 @@ export class DiskStore implements Store, AsyncDisposable {
   }
 
   async name(name: string, descriptor: Descriptor): Promise<void> {
-    this.#requireLock();
+    this.#requireWriter();
     if (!(await this.has(descriptor))) throw contentMissing(descriptor);
-    await this.#attempt("name", quoted(name), async () => this.#names.put(name, descriptor));
-    this.#indexIsStale = true;
+    await this.#attempt("name", quoted(name), () => this.#names.put(name, descriptor));
+    this.#index.noteChange();
   }
 
   lookup(name: string): Promise<Descriptor | undefined> {
@@ -210,53 +223,24 @@ export class DiskStore implements Store, AsyncDisposable {
    * is written once for many names, when this is called and when the store is closed.
    */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.catch(() => {}).then(() => this.#writeIndex());
-    return this.#flushing;
+    return this.#attempt("write", quoted(this.#layout.index), () => this.#index.flush());
   }
 
   /**
    * Closes the store. It does not fail, so that it can't hide why a caller leaves: an index that could
    * not be written is written when the store is next opened; {@link flush} tells whoever must know now.
    */
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#writer?.uploads?.close();
     await this.flush().catch(() => {});
-    this.#names.close();
-    this.#lock?.release();
-  }
-
-  async #writeIndex(): Promise<void> {
-    if (!this.#indexIsStale) return;
-    const { index, ingest, dataDir } = this.#layout;
-    const text = formatIndex(await this.names());
-    this.#indexIsStale = false;
-    try {
-      await this.#attempt("write", quoted(index), () => {
-        const draft = join(ingest, "index.json");
-        return replaceFile(this.#disk, { path: index, folder: dataDir, draft }, text);
-      });
-    } catch (error) {
-      this.#indexIsStale = true;
-      throw error;
-    }
-  }
-
-  /** Rename, then fsync of the folder. A rename that may not last is taken back. */
-  async #publish(path: string, { digest, size }: Descriptor): Promise<void> {
-    const target = blobPath(this.#layout, digest);
-    const wasThere = (await this.#disk.sizeOf(target)) === size;
-    await this.#disk.rename(path, target);
-    try {
-      await this.#syncFolder(blobFolder(this.#layout, digest));
-    } catch (error) {
-      if (!wasThere) await this.#disk.rename(target, path).catch(() => {});
-      throw error;
-    }
-  }
-
-  #syncFolder(path: string): Promise<void> {
-    const sync = this.#folderSyncs.get(path) ?? sharedRun(() => this.#disk.syncFolder(path));
-    this.#folderSyncs.set(path, sync);
-    return sync();
+    this.#database.close();
+    await this.#writer?.run.end().catch(() => {});
+    this.#writer?.lock.release();
   }
 
   async #refuseTooLarge(descriptor: Descriptor, { written }: PartialFile): Promise<void> {
@@ -282,8 +266,8 @@ export class DiskStore implements Store, AsyncDisposable {
     return this.#bootIdRead;
   }
 
-  #requireLock(): void {
-    if (this.#lock !== undefined) return;
+  #requireWriter(): void {
+    if (this.#writer !== undefined) return;
     throw new Failure({
       code: "store-read-only",
       message: `Cannot write to store ${quoted(this.#layout.dataDir)}: it is open for reading, expected the writer`,
@@ -301,93 +285,5 @@ export class DiskStore implements Store, AsyncDisposable {
     } catch (error) {
       throw storeFailure(error, this.#attemptTo(verb, object));
     }
-  }
-}
-
-/**
- * Opens the store of a data folder. One process writes; any number may look beside it.
- *
- * @throws {Failure} `store-locked` when another process writes; `store-missing` when there is nothing to
- *   look at; `store-unusable`, `store-newer`, `store-full`, `store-broken`
- */
-export async function openStore(dataDir: string, options: StoreOptions): Promise<DiskStore> {
-  const { clock, readOnly = false, disk = systemDisk } = options;
-  const layout = layoutOf(resolve(dataDir));
-  try {
-    const place = { layout, disk, clock };
-    return readOnly ? await openReader(place) : await openWriter(place);
-  } catch (error) {
-    const attempt = { verb: "open", object: "the store", dataDir: layout.dataDir };
-    throw storeFailure(error, attempt);
-  }
-}
-
-async function openReader(place: StorePlace): Promise<DiskStore> {
-  const { layout, disk } = place;
-  const isThere = (await disk.sizeOf(layout.database)) !== undefined;
-  const names = isThere ? NameTable.openForReading(layout.database) : undefined;
-  if (names !== undefined) return new DiskStore(place, names, undefined);
-  throw new Failure({
-    code: "store-missing",
-    message: `Cannot open store ${quoted(layout.dataDir)}: there is none yet, expected one that was delivered to`,
-    hint: "Run `dray deliver` first, or name the right folder with `--data-dir`",
-  });
-}
-
-async function openWriter(place: StorePlace): Promise<DiskStore> {
-  const { layout, disk, clock } = place;
-  await disk.makeFolder(layout.dataDir);
-  await refuseAlien(disk, layout);
-  const lock = await takeLock(disk, layout.dataDir, clock);
-  let names: NameTable | undefined;
-  try {
-    await prepareFolders(layout, disk);
-    names = NameTable.openForWriting(layout.database);
-    await bringUpToDate(layout, disk, names);
-    return new DiskStore(place, names, lock);
-  } catch (error) {
-    names?.close();
-    lock.release();
-    throw error;
-  }
-}
-
-async function prepareFolders(layout: Layout, disk: Disk): Promise<void> {
-  await removeJunk(layout, disk);
-  await disk.makeFolder(layout.ingest);
-  await disk.makeFolder(join(layout.blobs, "sha256"));
-  await disk.makeFolder(join(layout.blobs, "sha512"));
-  await disk.syncFolder(layout.blobs);
-}
-
-async function bringUpToDate(layout: Layout, disk: Disk, names: NameTable): Promise<void> {
-  const { marker, index, dataDir, ingest } = layout;
-  const wanted = [
-    { path: marker, text: LAYOUT_MARKER },
-    { path: index, text: formatIndex(names.all()) },
-  ];
-  for (const { path, text } of wanted) {
-    if ((await readText(disk, path)) === text) continue;
-    await replaceFile(disk, { path, folder: dataDir, draft: join(ingest, "draft") }, text);
-  }
-  await disk.syncFolder(dataDir);
-}
-
-/**
- * Of what a writer that died left in `ingest/`, content that can be gone on with stays; the rest is
- * nobody's: this process is the only writer.
- */
-async function removeJunk({ ingest }: Layout, disk: Disk): Promise<void> {
-  const entries = await disk.list(ingest);
-  const bootId = (await disk.bootId()) ?? "";
-  const kept = new Set<string>();
-  for (const entry of entries) {
-    const path = join(ingest, entry);
-    if (!isPartialName(entry) || (await readPartial(disk, path, { bootId })).length === 0) continue;
-    kept.add(path).add(logPath(path));
-  }
-  for (const entry of entries) {
-    const path = join(ingest, entry);
-    if (!kept.has(path)) await disk.remove(path);
   }
 }

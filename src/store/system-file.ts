@@ -1,4 +1,13 @@
-import { closeSync, constants, fsync, openSync, read, write, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fsync,
+  ftruncateSync,
+  openSync,
+  read,
+  write,
+  writeSync,
+} from "node:fs";
 import { promisify } from "node:util";
 import { systemErrorCode } from "#base";
 import type { DiskFile } from "./disk.ts";
@@ -16,7 +25,11 @@ const COPY_BYTES_MAX = 64 * 1024;
 const BYPASS_BYTES_MIN = 256 * 1024;
 
 /** What a file system answers that has no such writes, or wants them aligned otherwise. */
-const NO_BYPASS: ReadonlySet<string | undefined> = new Set(["EINVAL", "EOPNOTSUPP", "ENOTSUP"]);
+export const NO_BYPASS: ReadonlySet<string | undefined> = new Set([
+  "EINVAL",
+  "EOPNOTSUPP",
+  "ENOTSUP",
+]);
 
 const syncFd = promisify(fsync);
 
@@ -95,6 +108,7 @@ export function systemFile(path: string, fd: number): DiskFile {
   return {
     write: (bytes, offset) => run(writeAll(bytes, offset)),
     read: (buffer, offset) => run(readFd(fd, buffer, offset)),
+    truncate: async (bytes) => ftruncateSync(fd, bytes),
     sync: () => run(syncFd(fd)),
     async close() {
       await Promise.allSettled(running);

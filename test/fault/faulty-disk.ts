@@ -3,12 +3,17 @@ import { type Disk, type DiskFile, systemDisk } from "#store";
 /** How the n-th operation goes wrong: nothing happens, it happens and still fails, or nothing works from then on. */
 export type Fault = "refused" | "half done" | "dead from here";
 
-/** A disk that counts what is asked of it and fails at the n-th. */
+/**
+ * A disk that counts what is asked of it and fails at the n-th.
+ *
+ * @param onFault called before that fails, once
+ */
 export function faultyDisk(
   failAt: number,
   fault: Fault,
   code: string,
   inner: Disk = systemDisk,
+  onFault: () => void = () => {},
 ): { readonly disk: Disk; readonly state: { operations: number; isSyncLost: boolean } } {
   const state = { operations: 0, isSyncLost: false };
   const guard = async <T>(act: () => Promise<T>): Promise<T> => {
@@ -16,6 +21,7 @@ export function faultyDisk(
     const isFault =
       fault === "dead from here" ? state.operations >= failAt : state.operations === failAt;
     if (!isFault) return act();
+    if (state.operations === failAt) onFault();
     if (fault === "half done") await act();
     throw Object.assign(new Error(`${code}: injected`), { code });
   };
@@ -26,6 +32,7 @@ export function faultyDisk(
       return guard(() => file.write(isHalf ? half : bytes, offset));
     },
     read: (buffer, offset) => guard(() => file.read(buffer, offset)),
+    truncate: (bytes) => guard(() => file.truncate(bytes)),
     sync: () => {
       state.isSyncLost ||= state.operations + 1 === failAt;
       return guard(() => file.sync());
@@ -45,10 +52,16 @@ export function faultyDisk(
     makeFolder: (path) => guard(() => inner.makeFolder(path)),
     list: (path) => guard(() => inner.list(path)),
     sizeOf: (path) => guard(() => inner.sizeOf(path)),
+    status: (path) => guard(() => inner.status(path)),
     create: (path) => guardOpening(async () => guardFile(await inner.create(path))),
     open: (path) =>
       guardOpening(async () => {
         const file = await inner.open(path);
+        return file === undefined ? undefined : guardFile(file);
+      }),
+    openPastCache: (path) =>
+      guardOpening(async () => {
+        const file = await inner.openPastCache(path);
         return file === undefined ? undefined : guardFile(file);
       }),
     edit: (path) =>

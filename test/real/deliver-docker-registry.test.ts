@@ -169,9 +169,10 @@ test.if(hasCrane)(
     const { createRegistry, serveRegistry } = await import("#registry");
     await using store = await openStore(site.store, { clock: systemClock, readOnly: true });
     await using server = serveRegistry({
-      registry: createRegistry({ store }),
+      registry: createRegistry({ store, isWritable: false }),
       hostname: "127.0.0.1",
       port: 0,
+      clock: systemClock,
     });
     for (const name of await storedNames(site.store)) {
       await run(

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#base";
 import { digestOf } from "#content";
-import { createRegistry, openHtpasswd, serveRegistry } from "#registry";
+import { createAccess, createRegistry, openHtpasswd, serveRegistry } from "#registry";
 import { openStore } from "#store";
 import { testCertificates } from "#test-support/certificates";
 import { buildImage } from "#test-support/images";
@@ -77,11 +77,13 @@ describe.skipIf(SKOPEO === null)("skopeo (left out where it is not installed)", 
     await using server = serveRegistry({
       registry: createRegistry({
         store: site.store,
-        users: await openHtpasswd(htpasswd),
+        isWritable: false,
+        access: createAccess({ users: await openHtpasswd(htpasswd), clock: systemClock }),
         project: "spectro-images",
       }),
       hostname: "127.0.0.1",
       port: 0,
+      clock: systemClock,
       tls: { cert: pair.certificate, key: pair.key },
     });
     const registry = `docker://${server.address}`;
@@ -114,8 +116,13 @@ describe.skipIf(SKOPEO === null)("skopeo (left out where it is not installed)", 
 describe("the embedded registry over the disk", () => {
   test("sends wholes, parts and heads from the file, with one of each header", async () => {
     await using site = await openSite();
-    const registry = createRegistry({ store: site.store });
-    await using server = serveRegistry({ registry, hostname: "127.0.0.1", port: 0 });
+    const registry = createRegistry({ store: site.store, isWritable: false });
+    await using server = serveRegistry({
+      registry,
+      hostname: "127.0.0.1",
+      port: 0,
+      clock: systemClock,
+    });
     const manifest = (await (
       await fetch(`http://${server.address}/v2/${SINGLE.replace(":", "/manifests/")}`)
     ).json()) as {

@@ -1,7 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "#base";
-import { createRegistry, openHtpasswd, type ServedRequest, serveRegistry } from "#registry";
+import {
+  type Access,
+  createAccess,
+  createRegistry,
+  openHtpasswd,
+  type ServedRequest,
+  serveRegistry,
+} from "#registry";
 import { openStore } from "#store";
 import { buildImage, type ImageOptions } from "./images.ts";
 
@@ -10,7 +17,7 @@ export interface LoopbackRegistryOptions {
   /** Names within the registry (`spectro-images/app:v1`) and how their images are made. */
   readonly images: Readonly<Record<string, ImageOptions>>;
   /** With them, every request needs them. */
-  readonly login?: { readonly username: string; readonly password: string };
+  readonly login?: Login;
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly port?: number;
 }
@@ -33,15 +40,15 @@ export async function startLoopbackRegistry(
   const requests: ServedRequest[] = [];
   const registry = createRegistry({
     store,
-    ...(login === undefined
-      ? {}
-      : { users: await openHtpasswd(await writeHtpasswd(folder, login)) }),
+    isWritable: false,
+    ...(login === undefined ? {} : { access: await accessFor(folder, login) }),
     onRequest: (request) => requests.push(request),
   });
   const server = serveRegistry({
     registry,
     hostname: "127.0.0.1",
     port,
+    clock: systemClock,
     ...(tls === undefined ? {} : { tls }),
   });
   return {
@@ -55,10 +62,17 @@ export async function startLoopbackRegistry(
   };
 }
 
-async function writeHtpasswd(
-  folder: string,
-  { username, password }: { readonly username: string; readonly password: string },
-): Promise<string> {
+interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
+async function accessFor(folder: string, login: Login): Promise<Access> {
+  const users = await openHtpasswd(await writeHtpasswd(folder, login));
+  return createAccess({ users, clock: systemClock });
+}
+
+async function writeHtpasswd(folder: string, { username, password }: Login): Promise<string> {
   const path = join(folder, "htpasswd");
   const hash = await Bun.password.hash(password, { algorithm: "bcrypt", cost: 4 });
   await writeFile(path, `${username}:${hash}\n`, { mode: 0o600 });

@@ -6,5 +6,7 @@
  *
  * @module
  */
+export { type OpenRepositories, repositoriesConformance } from "./repositories.ts";
 export { type OpenSource, type SourceContent, sourceConformance } from "./source.ts";
 export { type OpenStore, storeConformance } from "./store.ts";
+export { type OpenUploads, uploadsConformance } from "./uploads.ts";

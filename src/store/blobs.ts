@@ -1,0 +1,55 @@
+import type { Descriptor } from "#oci";
+import type { Disk } from "./disk.ts";
+import { blobFolder, blobPath, type Layout } from "./layout.ts";
+import { sharedRun } from "./shared-run.ts";
+
+/** The verified content of a store, a file each. It rejects with the system's errors. */
+export class Blobs {
+  readonly #layout: Layout;
+  readonly #disk: Disk;
+  /** One for each folder of blobs: an fsync makes all names last that are in it, whoever waits. */
+  readonly #folderSyncs = new Map<string, () => Promise<void>>();
+
+  constructor(layout: Layout, disk: Disk) {
+    this.#layout = layout;
+    this.#disk = disk;
+  }
+
+  /** Whether the content is there, whole. It looks at the disk (S-65). */
+  async has({ digest, size }: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
+    return (await this.#disk.sizeOf(blobPath(this.#layout, digest))) === size;
+  }
+
+  /**
+   * Shows a file, which is verified, durable and closed, under its digest: rename, then fsync of the
+   * folder. A rename that may not last is taken back.
+   */
+  async publish(path: string, descriptor: Descriptor): Promise<void> {
+    const { digest } = descriptor;
+    const target = blobPath(this.#layout, digest);
+    const wasThere = await this.has(descriptor);
+    await this.#disk.rename(path, target);
+    try {
+      await this.#syncFolder(blobFolder(this.#layout, digest));
+    } catch (error) {
+      if (!wasThere) await this.#disk.rename(target, path).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** As {@link publish}, but what is there already stays: then the file is left where it is. */
+  async publishNew(path: string, descriptor: Descriptor): Promise<void> {
+    if (await this.has(descriptor)) {
+      // Whoever put it there may not have come as far as to make its name last, and may take it back.
+      await this.#syncFolder(blobFolder(this.#layout, descriptor.digest));
+      if (await this.has(descriptor)) return;
+    }
+    await this.publish(path, descriptor);
+  }
+
+  #syncFolder(path: string): Promise<void> {
+    const sync = this.#folderSyncs.get(path) ?? sharedRun(() => this.#disk.syncFolder(path));
+    this.#folderSyncs.set(path, sync);
+    return sync();
+  }
+}

@@ -1,0 +1,179 @@
+import { constants, Database, type SQLQueryBindings } from "bun:sqlite";
+import { Failure, isFailure, quoted } from "#base";
+import { createTables, SCHEMA_VERSION } from "./schema.ts";
+
+/** How long another writer may hold the database before ours gives up. Its transactions take milliseconds. */
+const BUSY_MS = 10_000;
+
+/** A change that waits for its transaction. */
+interface Change {
+  apply(): void;
+  settle(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * The SQLite database of a store, which is the truth for everything that has a name. Two processes may
+ * write to it, each in short transactions; any number may read.
+ */
+export class StoreDatabase {
+  readonly #connection: Database;
+  readonly #path: string;
+  readonly #waiting: Change[] = [];
+  #version: number;
+
+  private constructor(connection: Database, path: string) {
+    this.#connection = connection;
+    this.#path = path;
+    this.#version = versionOf(connection, path);
+  }
+
+  /**
+   * Opens the database to write, and creates it, or brings it up to this program, when need be.
+   *
+   * @throws {Failure} `store-newer`; errors of SQLite as they are
+   */
+  static openForWriting(path: string): StoreDatabase {
+    return StoreDatabase.#open(path, { create: true, readwrite: true }, (database) => {
+      const connection = database.#connection;
+      connection.run("PRAGMA journal_mode = WAL");
+      // What was answered must survive a power cut.
+      connection.run("PRAGMA synchronous = FULL");
+      // Without the -wal and -shm files, users who may only read the folder could not open it.
+      connection.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
+      database.#migrate();
+    });
+  }
+
+  /**
+   * Opens the database for a process that only looks; undefined when there are no tables yet.
+   *
+   * @throws {Failure} `store-newer`; errors of SQLite as they are
+   */
+  static openForReading(path: string): StoreDatabase | undefined {
+    const database = StoreDatabase.#open(path, { readonly: true }, () => {});
+    if (database.#version > 0) return database;
+    database.close();
+    return undefined;
+  }
+
+  static #open(
+    path: string,
+    options: { readonly?: boolean; create?: boolean; readwrite?: boolean },
+    prepare: (database: StoreDatabase) => void,
+  ): StoreDatabase {
+    const connection = new Database(path, options);
+    try {
+      connection.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+      const database = new StoreDatabase(connection, path);
+      prepare(database);
+      return database;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  /** All rows of a query. */
+  rows<Row>(sql: string, ...values: SQLQueryBindings[]): Row[] {
+    return this.#connection.query<Row, SQLQueryBindings[]>(sql).all(...values);
+  }
+
+  /** The first row of a query, if any. */
+  row<Row>(sql: string, ...values: SQLQueryBindings[]): Row | undefined {
+    return this.#connection.query<Row, SQLQueryBindings[]>(sql).get(...values) ?? undefined;
+  }
+
+  /** Runs a statement of a {@link change}; gives how many rows it changed. */
+  run(sql: string, ...values: SQLQueryBindings[]): number {
+    return this.#connection.query(sql).run(...values).changes;
+  }
+
+  /**
+   * Applies a change, whole or not at all; it is durable when the promise resolves. Changes that come
+   * together share one transaction, for its fsync is what costs: this thread waits for it, 1 ms on a
+   * disk that is busy otherwise (measured).
+   *
+   * @param apply may throw a {@link Failure}: then nothing of this change is kept, and the others are
+   */
+  change<T>(apply: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let result: { readonly value: T } | { readonly failure: unknown };
+      this.#waiting.push({
+        apply: () => {
+          try {
+            result = { value: this.#connection.transaction(apply)() };
+          } catch (failure) {
+            // What SQLite itself throws may have ended the transaction of all.
+            if (!isFailure(failure)) throw failure;
+            result = { failure };
+          }
+        },
+        settle: () => ("value" in result ? resolve(result.value) : reject(result.failure)),
+        reject,
+      });
+      if (this.#waiting.length === 1) setImmediate(() => this.#applyWaiting());
+    });
+  }
+
+  /**
+   * Whether there are the tables of that version. A reader may have opened a store that a writer has
+   * not brought up to date yet.
+   */
+  hasVersion(version: number): boolean {
+    if (this.#version < version) this.#version = versionOf(this.#connection, this.#path);
+    return this.#version >= version;
+  }
+
+  /** Differs whenever another process has changed anything. */
+  revision(): number {
+    return this.row<{ readonly data_version: number }>("PRAGMA data_version")?.data_version ?? 0;
+  }
+
+  /** Applies what still waits, and closes the database. */
+  close(): void {
+    this.#applyWaiting();
+    this.#connection.close();
+  }
+
+  #applyWaiting(): void {
+    const changes = this.#waiting.splice(0);
+    if (changes.length === 0) return;
+    try {
+      this.#connection
+        .transaction(() => {
+          for (const change of changes) change.apply();
+        })
+        .immediate();
+    } catch (error) {
+      for (const change of changes) change.reject(error);
+      return;
+    }
+    for (const change of changes) change.settle();
+  }
+
+  /** In one transaction, so that no crash, and no other process, sees a version without its tables. */
+  #migrate(): void {
+    if (this.hasVersion(SCHEMA_VERSION)) return;
+    this.#connection
+      .transaction(() => {
+        // Another writer may have done it meanwhile.
+        this.#version = versionOf(this.#connection, this.#path);
+        createTables(this.#connection, this.#version);
+      })
+      .immediate();
+    this.#version = SCHEMA_VERSION;
+  }
+}
+
+/** @throws {Failure} `store-newer` */
+function versionOf(connection: Database, path: string): number {
+  const row = connection.query<{ user_version: number }, []>("PRAGMA user_version").get();
+  const version = row?.user_version ?? 0;
+  if (version <= SCHEMA_VERSION) return version;
+  throw new Failure({
+    code: "store-newer",
+    message: `Cannot open ${quoted(path)}: its schema is version ${version}, expected at most ${SCHEMA_VERSION}`,
+    hint: "A newer `dray` wrote this store: run that one, or name another folder with `--data-dir`",
+  });
+}

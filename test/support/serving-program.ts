@@ -1,0 +1,47 @@
+import { startDray } from "./program.ts";
+
+/** `dray registry serve`, running until it is disposed of. */
+export interface ServingProgram extends AsyncDisposable {
+  /** `127.0.0.1:port`. */
+  readonly address: string;
+  /** All that it told on stderr so far. */
+  told(): string;
+  /** Ends it as a crash does. */
+  kill(): Promise<void>;
+}
+
+/** Serves a data folder on a free port of loopback, as a site does; it may not be there yet. */
+export async function startRegistryProgram(
+  dataDir: string,
+  words: readonly string[] = [],
+): Promise<ServingProgram> {
+  const child = startDray([
+    "registry",
+    "serve",
+    `--data-dir=${dataDir}`,
+    "--listen=127.0.0.1:0",
+    ...words,
+  ]);
+  let told = "";
+  const started = Promise.withResolvers<string>();
+  const reading = (async () => {
+    for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+      told += chunk;
+      const [, address] = /\bon https?:\/\/(\S+)\n/.exec(told) ?? [];
+      if (address !== undefined) started.resolve(address);
+    }
+    started.reject(new Error(`dray registry serve ended: ${told}`));
+  })();
+  reading.catch(started.reject);
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    await child.exited;
+    await reading;
+  };
+  return {
+    address: await started.promise,
+    told: () => told,
+    kill: () => end("SIGKILL"),
+    [Symbol.asyncDispose]: () => end("SIGTERM"),
+  };
+}
