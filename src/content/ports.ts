@@ -52,7 +52,13 @@ export interface Fetcher {
 }
 
 /** One repository of a registry: where an image comes from. */
-export interface Source extends Resolver, Fetcher {}
+export interface Source extends Resolver, Fetcher {
+  /**
+   * How many more contents, or ranges of one, would begin to come from there at once, because nobody
+   * else waits for the place. Undefined where nothing is known of it.
+   */
+  readonly spareTransfers?: number;
+}
 
 /**
  * Content on its way into a store. Nothing of it is visible before `commit`.

@@ -83,9 +83,9 @@ function registryOf(bytes: Uint8Array<ArrayBuffer>, script: Scripted = {}) {
   return { fetcher, ...seen, seen };
 }
 
-function lanesOf(max: number, splitBytesMin = 64 * KIB): Lanes & { refused: number } {
+function lanesOf(max: number, rangeBytesMin = 64 * KIB): Lanes & { refused: number } {
   const lanes = {
-    splitBytesMin,
+    rangeBytesMin,
     refused: 0,
     wantsMore: (count: number) => lanes.refused === 0 && count < max,
     runSpare: (task: () => Promise<void>) => task(),

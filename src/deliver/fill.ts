@@ -26,9 +26,9 @@ export interface Filling {
 
 /** More connections for one blob, when there are any to be had. */
 export interface Lanes {
-  /** Nothing smaller than this is given to a connection of its own, in bytes. */
-  readonly splitBytesMin: number;
-  /** Whether one more connection beside `count` would pay now. */
+  /** Nothing smaller than this is given to a connection of its own now, in bytes. */
+  readonly rangeBytesMin: number;
+  /** Whether one more connection would pay now, with `count` at work. */
   wantsMore(count: number): boolean;
   /** Runs a further connection if there is a place for it. */
   runSpare(task: () => Promise<void>): Promise<void> | undefined;
@@ -90,7 +90,7 @@ export async function fill(filling: Filling): Promise<void> {
   const nextPiece = () => {
     const left = waiting.shift();
     if (left !== undefined) return left;
-    const tail = split(active, lanes.splitBytesMin);
+    const tail = split(active, lanes.rangeBytesMin);
     if (tail === undefined || tail.end < filling.blob.size || work.arePartsServed) return tail;
     // A range up to the end is given by whoever serves no parts as well, by sending all of it again:
     // so the first range must end before the end, or it could cost as much as the whole.
@@ -111,7 +111,7 @@ export async function fill(filling: Filling): Promise<void> {
   };
   const addLane = () => {
     if (hasLaneFailed || !lanes.wantsMore(further.size + 1)) return;
-    if (waiting.length === 0 && tailOf(active, lanes.splitBytesMin) === undefined) return;
+    if (waiting.length === 0 && tailOf(active, lanes.rangeBytesMin) === undefined) return;
     const lane = lanes.runSpare(runFurther);
     if (lane === undefined) return;
     further.add(lane);

@@ -1,101 +1,72 @@
-/** What is seen of all transfers at one moment. */
-export interface LinkSample {
-  /** Of a clock that never jumps. */
-  readonly nowMs: number;
-  /** All bytes that arrived so far. */
-  readonly bytesArrived: number;
-  /** Connections that bring bytes. */
-  readonly streams: number;
+import type { Clock } from "#base";
+import type { Lanes } from "./fill.ts";
+
+/** No range is smaller: each costs a request, and its connection a slow start. */
+const RANGE_BYTES_MIN = 64 * 1024;
+
+/** What a connection brings in so long a time is worth one of its own. */
+const RANGE_MS = 500;
+
+/** Before that a connection has shown nothing of what it can do. */
+const MEASURE_MS = 100;
+
+/**
+ * Connections that bring more than this each, in bytes per millisecond, have no need of another: what
+ * limits is the line, or one of the machines. 8 MB/s is what TCP makes of 100 ms and a loss of 0.0005 %.
+ */
+const SLOW_BYTES_PER_MS = 8_000;
+
+/** What of a delivery decides about the ranges of one blob. */
+export interface LaneOptions {
+  readonly clock: Pick<Clock, "monotonic">;
+  /** How many more transfers would begin at once; see `Source.spareTransfers`. */
+  readonly spareTransfers: () => number;
+  /** Runs a task on a place of the link that nobody waits for, or gives undefined. */
+  readonly runSpare: (task: () => Promise<void>) => Promise<void> | undefined;
+  /** Whether the registry is known to serve no parts. */
+  readonly arePartsRefused: () => boolean;
+  readonly refuse: () => void;
+}
+
+/** Connections for the ranges of one blob, and what is seen of them. */
+export interface BlobLanes extends Lanes {
+  /** Counts bytes of the blob. */
+  arrived(bytes: number): void;
 }
 
 /**
- * Decides with how many connections a large blob is fetched from one registry, each with a range of
- * its own: 1 to begin with, one more as long as that is seen to bring more, and never more than
- * {@link LANES_MAX}. Pure: it knows what it is told.
+ * Lets a blob have the connections that its registry has to spare, as long as each is slow: on a link
+ * that is long, that loses packets, or whose registry limits each connection. How many a registry has
+ * to spare follows from what more of them have brought (`remote/concurrency.ts`).
  */
-export interface LaneController {
-  /** How many connections a large blob should have now. */
-  readonly lanes: number;
-  /** Is told often while a large blob moves. */
-  observe(sample: LinkSample): void;
-  /** The registry does not serve parts: from now on it is asked for none. */
-  refuse(): void;
-}
-
-const LANES_MAX = 4;
-
-/** A connection's slow start, over a satellite too, is through by then. */
-const SETTLE_MS = 1_000;
-
-/** Long enough that a rate means something on a link that loses packets. */
-const MEASURE_MS = 3_000;
-
-/**
- * Of what one more connection would bring if each brought the same. Where the line is what limits it
- * brings next to nothing, where connections are what limits nearly all.
- */
-const GAIN_SHARE_MIN = 0.4;
-
-interface Rate {
-  readonly bytesPerMs: number;
-  readonly streams: number;
-}
-
-/** A controller that has seen nothing of its registry. */
-export function createLaneController(): LaneController {
+export function createLanes(options: LaneOptions): BlobLanes {
+  const { clock, spareTransfers, runSpare, arePartsRefused, refuse } = options;
   let lanes = 1;
-  let isSettled = false;
-  let begun: LinkSample | undefined;
-  let isMeasuring = false;
-  /** What there was before the connection that is on trial. */
-  let before: Rate | undefined;
+  let windowBeganMs: number | undefined;
+  let windowBytes = 0;
+  /** What one connection brought of late; undefined before anything can be said. */
+  let bytesPerMs: number | undefined;
 
-  const settleAt = (count: number) => {
-    lanes = count;
-    isSettled = true;
-  };
-  const restart = (sample: LinkSample) => {
-    begun = sample;
-    isMeasuring = false;
-  };
-  const judge = (rate: Rate) => {
-    const isTrial = before !== undefined && rate.streams > before.streams;
-    if (!isTrial) {
-      // Nothing is on trial, or others went away meanwhile, or it found no place and is waited for.
-      const isNew = before === undefined || rate.streams < before.streams;
-      if (isNew) lanes = Math.min(LANES_MAX, lanes + 1);
-      before = rate;
-      return;
-    }
-    if (!isGain(before, rate)) settleAt(lanes - 1);
-    else if (lanes === LANES_MAX) isSettled = true;
-    else lanes += 1;
-    before = rate;
-  };
   return {
-    get lanes() {
-      return lanes;
+    get rangeBytesMin() {
+      return Math.max(RANGE_BYTES_MIN, (bytesPerMs ?? 0) * RANGE_MS);
     },
-    observe(sample) {
-      if (isSettled) return;
-      if (begun === undefined || sample.streams !== begun.streams) return restart(sample);
-      const elapsedMs = sample.nowMs - begun.nowMs;
-      if (!isMeasuring && elapsedMs >= SETTLE_MS) {
-        begun = sample;
-        isMeasuring = true;
-        return;
-      }
-      if (!isMeasuring || elapsedMs < MEASURE_MS) return;
-      const bytes = sample.bytesArrived - begun.bytesArrived;
-      judge({ bytesPerMs: bytes / elapsedMs, streams: sample.streams });
-      restart(sample);
+    arrived(bytes) {
+      const nowMs = clock.monotonic();
+      windowBeganMs ??= nowMs;
+      windowBytes += bytes;
+      const windowMs = nowMs - windowBeganMs;
+      if (windowMs < MEASURE_MS) return;
+      bytesPerMs = windowBytes / windowMs / lanes;
+      windowBeganMs = nowMs;
+      windowBytes = 0;
     },
-    refuse: () => settleAt(1),
+    wantsMore(count) {
+      lanes = count;
+      if (bytesPerMs === undefined || bytesPerMs > SLOW_BYTES_PER_MS) return false;
+      return !arePartsRefused() && spareTransfers() > 0;
+    },
+    runSpare,
+    refuse,
   };
-}
-
-function isGain(before: Rate | undefined, { bytesPerMs, streams }: Rate): boolean {
-  if (before === undefined) return false;
-  const ideal = streams / before.streams - 1;
-  return bytesPerMs >= before.bytesPerMs * (1 + GAIN_SHARE_MIN * ideal);
 }

@@ -2,23 +2,19 @@ import { type Failure, SingleFlight } from "#base";
 import { bytesIn } from "#content";
 import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
-import { fill, type Lanes } from "./fill.ts";
+import { fill } from "./fill.ts";
 import { copyFromFolders } from "./folders.ts";
-import { createLaneController, type LaneController } from "./lanes.ts";
+import { type BlobLanes, createLanes } from "./lanes.ts";
 import { createPlaces, type Places } from "./places.ts";
 import { type Origin, withRetries } from "./retry.ts";
 
 /** How blobs share the link. Sizes are bytes. */
 export interface LinkShares {
-  /** Blobs, or ranges of large ones, on the link at once, over all images. */
+  /** Blobs, or ranges of them, on the link at once, over all images. */
   readonly places: number;
   /** So many of the places are left to blobs of at most `smallBytesMax`. */
   readonly placesForSmall: number;
   readonly smallBytesMax: number;
-  /** A blob larger than this may be fetched in several ranges at once. */
-  readonly largeBytes: number;
-  /** No range of its own for less than this. */
-  readonly splitBytesMin: number;
 }
 
 const MIB = 1024 * 1024;
@@ -31,8 +27,6 @@ export const DEFAULT_SHARES: LinkShares = {
   places: 16,
   placesForSmall: 2,
   smallBytesMax: MIB,
-  largeBytes: 32 * MIB,
-  splitBytesMin: 8 * MIB,
 };
 
 /** Brings blobs into the store: each once, a few at a time, with patience. */
@@ -50,22 +44,16 @@ export interface Transfers {
 interface Link {
   readonly shares: LinkShares;
   readonly places: Places;
-  bytesArrived: number;
-  controllerOf(registry: string): LaneController;
+  /** Hosts of registries that serve no parts of content. */
+  readonly withoutParts: Set<string>;
 }
 
 /** Transfers of a delivery that has moved nothing yet. */
 export function createTransfers(context: DeliveryContext, shares: LinkShares): Transfers {
-  const controllers = new Map<string, LaneController>();
   const link: Link = {
     shares,
     places: createPlaces(shares.places, shares.placesForSmall),
-    bytesArrived: 0,
-    controllerOf(registry) {
-      const controller = controllers.get(registry) ?? createLaneController();
-      controllers.set(registry, controller);
-      return controller;
-    },
+    withoutParts: new Set(),
   };
   const flights = new SingleFlight<number>();
 
@@ -111,9 +99,9 @@ async function transfer(
   const { digest } = blob;
   const account = createAccount(blob, image, context);
   const size = blob.size > shares.smallBytesMax ? "large" : "small";
-  const lanes = lanesFor(blob, origin, link, context);
+  const lanes = lanesFor(origin, link, context);
   const onBytes = (bytes: number) => {
-    link.bytesArrived += bytes;
+    lanes.arrived(bytes);
     account.arrived(bytes);
   };
   const onResume = ({ code, message }: Failure, offsetBytes: number) =>
@@ -147,27 +135,18 @@ async function transfer(
   }
 }
 
-/** Whether and how a blob is fetched over several connections. */
 function lanesFor(
-  { size }: Descriptor,
-  { registry }: Origin,
-  link: Link,
+  { registry, source }: Origin,
+  { places, withoutParts }: Link,
   { clock }: DeliveryContext,
-): Lanes {
-  const { places, shares } = link;
-  const controller = link.controllerOf(registry);
-  const isLarge = size > shares.largeBytes;
-  return {
-    splitBytesMin: shares.splitBytesMin,
-    wantsMore(count) {
-      if (!isLarge) return false;
-      const { bytesArrived } = link;
-      controller.observe({ nowMs: clock.monotonic(), bytesArrived, streams: places.taken });
-      return count < controller.lanes;
-    },
+): BlobLanes {
+  return createLanes({
+    clock,
+    spareTransfers: () => source.spareTransfers ?? 0,
     runSpare: (task) => places.runSpare(task),
-    refuse: () => controller.refuse(),
-  };
+    arePartsRefused: () => withoutParts.has(registry),
+    refuse: () => withoutParts.add(registry),
+  });
 }
 
 /** What was told of one blob so far, kept true. */

@@ -23,25 +23,65 @@ function createWorld() {
 
 type World = ReturnType<typeof createWorld>;
 
+/** Bytes per millisecond of a connection that may be what limits, and of one that is not. */
+const SLOW = 1_000;
+const FAST = 10_000;
+
 /** Each connection brings so much, up to what the link carries. */
 const limitedPerConnection = (useful: number) => (places: number) =>
-  1000 * Math.min(places, useful);
+  SLOW * Math.min(places, useful);
 
 describe("places", () => {
-  test("begin with four, and grow to what is useful and not beyond sixteen", () => {
-    for (const [useful, least, most] of [
-      [1, 4, 5],
-      [4, 4, 5],
-      [8, 8, 9],
-      [12, 12, 13],
-      [100, 16, 16],
-    ] as const) {
+  test.each([
+    [FAST, 1, 4, 5],
+    [FAST, 4, 4, 5],
+    [FAST, 8, 8, 9],
+    [FAST, 12, 12, 13],
+    [FAST, 100, 16, 16],
+    [SLOW, 1, 4, 5],
+    [SLOW, 8, 8, 9],
+    // Sixteen brought half of what they might have, which is enough.
+    [SLOW, 12, 12, 16],
+    [SLOW, 100, 16, 16],
+  ])(
+    "begin with four, and grow to what is useful: %d B/ms each, %d useful",
+    (each, useful, least, most) => {
       const world = createWorld();
       expect(world.concurrency.places).toBe(4);
-      serve(world, 120, limitedPerConnection(useful));
+      serve(world, 120, (places) => each * Math.min(places, useful));
       const { places } = world.concurrency;
-      expect([useful, places >= least && places <= most]).toEqual([useful, true]);
-    }
+      expect(places).toBeGreaterThanOrEqual(least);
+      expect(places).toBeLessThanOrEqual(most);
+    },
+  );
+
+  test("are sixteen after two seconds where each connection is slow", () => {
+    const world = createWorld();
+    serve(world, 2.2, limitedPerConnection(100));
+    expect(world.concurrency.places).toBe(16);
+  });
+
+  test("are given on trust to a host that is far, and stay where all bring something", () => {
+    const world = createWorld();
+    world.concurrency.expectSlow();
+    expect(world.concurrency.places).toBe(16);
+    serve(world, 120, limitedPerConnection(100));
+    expect(world.concurrency.places).toBe(16);
+  });
+
+  test.each([1, 4, 8])("that were given on trust go back to what is useful: %d", (useful) => {
+    const world = createWorld();
+    world.concurrency.expectSlow();
+    serve(world, 120, limitedPerConnection(useful));
+    expect(world.concurrency.places).toBeGreaterThanOrEqual(useful);
+    expect(world.concurrency.places).toBeLessThanOrEqual(Math.max(5, useful + 1));
+  });
+
+  test("are not given on trust once something is known of the host", () => {
+    const world = createWorld();
+    world.concurrency.troubled();
+    world.concurrency.expectSlow();
+    expect(world.concurrency.places).toBe(2);
   });
 
   test("are halved by trouble, once for all that breaks together, and never gone", () => {
@@ -84,7 +124,7 @@ describe("places", () => {
     expect(concurrency.places).toBe(4);
   });
 
-  test("whatever happens, are between one and sixteen, never more by trouble, and one more at a time", () => {
+  test("whatever happens, are between one and sixteen, never more by trouble, and doubled at most", () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant("trouble" as const), ms: fc.nat(3000) }),
       fc.record({
@@ -105,7 +145,8 @@ describe("places", () => {
             expect([before, Math.max(1, Math.floor(before / 2))]).toContain(concurrency.places);
           } else {
             concurrency.received(taken.bytes, taken.inUse);
-            expect(Math.abs(concurrency.places - before)).toBeLessThanOrEqual(1);
+            expect(concurrency.places).toBeLessThanOrEqual(2 * before);
+            expect(concurrency.places).toBeGreaterThanOrEqual(before / 2);
           }
           expect(concurrency.places).toBeGreaterThanOrEqual(1);
           expect(concurrency.places).toBeLessThanOrEqual(16);

@@ -38,6 +38,17 @@ describe("a lane", () => {
     await second;
   });
 
+  test.each([
+    [[200, 100], 12],
+    [[200, 3], 0],
+    [[], 0],
+  ])("has so many places to spare after answers of %p ms: %d", async (answersMs, spare) => {
+    const lane = new Lane(createManualClock());
+    for (const ms of answersMs) lane.answered(ms);
+    for (let i = 0; i < 4; i += 1) await lane.enter(LARGE_BYTES, signal);
+    expect(lane.spare).toBe(spare);
+  });
+
   test("lets small content go before large, in the order it came (C-53)", async () => {
     const { places, admitted, enter } = await fullLane();
     const all = [enter("layer"), enter("config", 3000), enter("layer"), enter("config 2", 3000)];

@@ -8,6 +8,9 @@ const SMALL_BYTES_MAX = 128 * 1024;
 /** A connection that broke after so many bytes worked: a single one would have been cut as well. */
 const WORKED_BYTES_MIN = 64 * 1024;
 
+/** No answer comes from nearer than this takes: so far that a connection brings little if packets get lost. */
+const FAR_MS = 40;
+
 /** The right to have one body on its way. */
 export interface Place {
   /** Counts bytes that came. */
@@ -28,6 +31,7 @@ export class Lane {
   readonly #concurrency: Concurrency;
   readonly #waiting: Waiting[] = [];
   #inUse = 0;
+  #fastestAnswerMs = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#concurrency = new Concurrency(clock);
@@ -36,9 +40,22 @@ export class Lane {
   /** Waits for a place, which must be left. */
   async enter(sizeBytes: number, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
+    const isFar =
+      this.#fastestAnswerMs >= FAR_MS && this.#fastestAnswerMs < Number.POSITIVE_INFINITY;
+    if (isFar) this.#concurrency.expectSlow();
     if (this.#waiting.length === 0 && this.#hasRoom) this.#inUse += 1;
     else await this.#wait(sizeBytes <= SMALL_BYTES_MAX, signal);
     return this.#place();
+  }
+
+  /** The head of an answer came so long after the request was made. */
+  answered(afterMs: number): void {
+    this.#fastestAnswerMs = Math.min(this.#fastestAnswerMs, afterMs);
+  }
+
+  /** How many more could enter now without waiting. */
+  get spare(): number {
+    return Math.max(0, this.#concurrency.places - this.#inUse - this.#waiting.length);
   }
 
   /** The host refused a request for now, or did not answer. */

@@ -91,6 +91,11 @@ export class RegistryClient {
     return this.#ports.lane.endurance;
   }
 
+  /** How many more bodies may come from this registry now. */
+  get spareTransfers(): number {
+    return this.#ports.lane.spare;
+  }
+
   /** Waits until one more body may come from this registry; the place must be left. */
   enter(sizeBytes: number, signal: AbortSignal): Promise<Place> {
     return this.#ports.lane.enter(sizeBytes, signal);
@@ -246,8 +251,10 @@ export class RegistryClient {
     const { limits, lane, transport } = this.#ports;
     this.#trust ??= trustFor(this.#host, this.#access);
     await limits.wait(request.url.host, request);
+    const askedMs = performance.now();
     try {
       const answer = await exchange({ ...request, trust: this.#trust }, transport);
+      lane.answered(performance.now() - askedMs);
       limits.note(answer);
       return answer;
     } catch (error) {

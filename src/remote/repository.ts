@@ -59,6 +59,10 @@ export class Repository implements Source {
     this.#reading = reading;
   }
 
+  get spareTransfers(): number {
+    return this.#client.spareTransfers;
+  }
+
   /**
    * Turns a tag or digest into a descriptor: by HEAD, which costs no pull of Docker Hub's quota, and
    * by GET where the answer to HEAD lacks digest, size or type, or HEAD is not allowed (C-64, C-65).

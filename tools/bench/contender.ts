@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type FilledSet, PROJECT } from "./fill.ts";
+import type { FilledSet } from "./fill.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 
@@ -15,6 +15,8 @@ export const DRAY: string =
 export interface Job {
   /** Where the registry is for the site: `host:port`. */
   readonly address: string;
+  /** The path that all images are under. */
+  readonly project: string;
   readonly set: FilledSet;
   /** An empty folder, for the content alone. */
   readonly target: string;
@@ -48,9 +50,9 @@ export const drayage: Contender = {
   version: [DRAY, "--version"],
   missing: existsSync(DRAY) ? undefined : DRAY,
   does: "`dray deliver`: verified, fsynced, provider image first",
-  async prepare({ address, set, target, inputs }) {
+  async prepare({ address, project, set, target, inputs }) {
     const [provider = "", ...others] = set.images.map(
-      ({ name }) => `${address}/${PROJECT}/${name}:v1`,
+      ({ name }) => `${address}/${project}/${name}:v1`,
     );
     const profile = join(inputs, "profile.json");
     const site = join(inputs, "site.json");
@@ -80,9 +82,9 @@ const skopeo: Contender = {
   version: ["skopeo", "--version"],
   missing: absent("skopeo"),
   does: "`skopeo copy` of one image after the other into one OCI layout, then `sync`",
-  async prepare({ address, set, target }) {
+  async prepare({ address, project, set, target }) {
     const names = set.images.map(({ name }) => name).join(" ");
-    const copy = `skopeo --insecure-policy copy -q --src-tls-verify=false docker://${address}/${PROJECT}/$name:v1 oci:layout:$name`;
+    const copy = `skopeo --insecure-policy copy -q --src-tls-verify=false docker://${address}/${project}/$name:v1 oci:layout:$name`;
     return `cd ${target} && for name in ${names}; do ${copy} || exit 1; done && ${SYNC}`;
   },
 };
@@ -92,8 +94,8 @@ const crane: Contender = {
   version: ["crane", "version"],
   missing: absent("crane"),
   does: "`crane pull --format=oci` of all images into one OCI layout, then `sync`; without its cache, which would write every layer twice",
-  async prepare({ address, set, target }) {
-    const images = set.images.map(({ name }) => `${address}/${PROJECT}/${name}:v1`).join(" ");
+  async prepare({ address, project, set, target }) {
+    const images = set.images.map(({ name }) => `${address}/${project}/${name}:v1`).join(" ");
     return `cd ${target} && crane pull --insecure --format=oci ${images} layout && ${SYNC}`;
   },
 };
@@ -103,11 +105,11 @@ const curl: Contender = {
   version: ["curl", "--version"],
   missing: absent("curl", "sha256sum"),
   does: "`curl --parallel` of every blob, 4 at a time, then `sha256sum` and `sync`: no image, only bytes",
-  async prepare({ address, set, target, inputs }) {
+  async prepare({ address, project, set, target, inputs }) {
     const urls = join(inputs, "urls");
     const sums = join(inputs, "sums");
     const url = (image: string, digest: string) =>
-      `url = "http://${address}/v2/${PROJECT}/${image}/blobs/${digest}"\noutput = "${digest.slice(7)}"\n`;
+      `url = "http://${address}/v2/${project}/${image}/blobs/${digest}"\noutput = "${digest.slice(7)}"\n`;
     await writeFile(urls, set.blobs.map(({ image, digest }) => url(image, digest)).join(""));
     const line = (digest: string) => `${digest.slice(7)}  ${digest.slice(7)}\n`;
     await writeFile(sums, set.blobs.map(({ digest }) => line(digest)).join(""));

@@ -203,10 +203,12 @@ interface Place extends Pick<Bench, "folder" | "signal"> {
 }
 
 async function runOnce(contender: Contender, place: Place): Promise<Run> {
-  const { scenario, link, set, folder, signal } = place;
+  const { scenario, registry, link, set, folder, signal } = place;
   const target = await emptyFolder(join(folder, "target"));
   const inputs = await emptyFolder(join(folder, "inputs"));
-  const command = await contender.prepare({ address: link.address, set, target, inputs });
+  const { address } = link;
+  const { project } = registry;
+  const command = await contender.prepare({ address, project, set, target, inputs });
   const once = async (): Promise<Run> => {
     const movedBefore = await movedBytes(place);
     const { timeLimitMs } = scenario;

@@ -14,8 +14,11 @@ export interface Cost {
   readonly output: string;
 }
 
-/** How often the memory is looked at, in milliseconds; each process keeps its own high-water mark. */
-const SAMPLE_MS = 20;
+/**
+ * How often the memory is looked at, in milliseconds. Each process keeps its own high-water mark, so
+ * rarely is enough; often would take time from who is measured.
+ */
+const SAMPLE_MS = 50;
 
 /**
  * Runs a command to its end, or to the end of its time, and tells what it cost.

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { startDockerRegistry } from "#test-support/docker-registry";
 import { DRAY, drayage, emptyFolder } from "./contender.ts";
-import { type FilledSet, fill } from "./fill.ts";
+import { type FilledSet, fill, PROJECT } from "./fill.ts";
 import type { ImageShape } from "./image-set.ts";
 
 /** Who serves the images. */
@@ -10,6 +10,8 @@ export type RegistryKind = "docker-registry" | "embedded";
 /** A registry that holds a set. */
 export interface BenchRegistry extends AsyncDisposable {
   readonly address: string;
+  /** The path that all images are under. */
+  readonly project: string;
   /** The bytes of all answers so far, as its access log has them. */
   bytesSent(): Promise<number>;
 }
@@ -27,6 +29,7 @@ export async function startFilled(images: readonly ImageShape[]): Promise<Filled
   const stack = undo.move();
   return {
     address: registry.address,
+    project: PROJECT,
     set,
     async bytesSent() {
       const sizes = (await registry.accessLog()).map((line) => / 20[06] (\d+) /.exec(line)?.[1]);
@@ -38,12 +41,12 @@ export async function startFilled(images: readonly ImageShape[]): Promise<Filled
 
 /** The embedded registry over a store that drayage filled from another registry. */
 export async function startEmbedded(
-  { address: sourceAddress, set }: FilledRegistry,
+  { address: sourceAddress, project, set }: FilledRegistry,
   folder: string,
 ): Promise<BenchRegistry> {
   const target = await emptyFolder(`${folder}/embedded`);
   const inputs = await emptyFolder(`${folder}/embedded-inputs`);
-  const delivery = await drayage.prepare({ address: sourceAddress, set, target, inputs });
+  const delivery = await drayage.prepare({ address: sourceAddress, project, set, target, inputs });
   const filling = Bun.spawn(["sh", "-c", delivery], { stdio: ["ignore", "ignore", "inherit"] });
   if ((await filling.exited) !== 0) throw new Error("the embedded registry could not be filled");
   const serve = [DRAY, "registry", "serve", "--data-dir", target, "--listen", "127.0.0.1:0"];
@@ -59,6 +62,8 @@ export async function startEmbedded(
   });
   return {
     address: await address,
+    // What was delivered keeps its name: the registry that it came from is a part of it.
+    project: `${sourceAddress.replace(":", "_")}/${project}`,
     bytesSent: async () => bytesSent,
     async [Symbol.asyncDispose]() {
       server.kill();
