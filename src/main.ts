@@ -54,6 +54,8 @@ function interruption(): AbortSignal {
 
 /** An answer that could not be written is no answer, but a reader that had enough (`| head`) is content. */
 function watchAnswer(): void {
+  // Whoever read the story may be gone; that is no reason for a server to end.
+  process.stderr.on("error", () => undefined);
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") return;
     process.stderr.write(

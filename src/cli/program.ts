@@ -141,7 +141,7 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
     .option("--catalog", "list the repositories at /v2/_catalog")
     .option("--htpasswd <file>", "users, with bcrypt passwords (htpasswd -B); read again on change")
     .option("--pushers <users>", "the users that may push and delete: a,b (default: all)", append)
-    .option("--anonymous-pull", "let pull who has not logged in")
+    .option("--anonymous-pull", "let pull who has not logged in (docker itself can then pull only)")
     .option("--tls-cert <file>", "certificate with its chain, PEM; read again on change")
     .option("--tls-key <file>", "its key, PEM")
     .option("--rate-limit <n>", "requests a second of another machine; 0: no limit (default: 500)")

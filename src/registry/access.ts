@@ -58,8 +58,8 @@ export interface AccessOptions {
  * Two roles over a list of users: all of them pull, and all or some of them push and delete too.
  *
  * With anonymous pull, `/v2/` is open as well, for docker gives up on a 401 when it has no password.
- * The challenge is sent along: skopeo and podman log in by it, crane, oras and containerd by the 401
- * that a push gets.
+ * The challenge is sent along: skopeo and podman log in by it, crane by the 401 that a push gets
+ * (measured). docker looks for it in a 401 of `/v2/` alone, so it can't push to such a registry.
  */
 export function createAccess(options: AccessOptions): Access {
   const { users, pushers, anonymousPull = false, clock } = options;

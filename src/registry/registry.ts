@@ -198,6 +198,12 @@ function toWireError(error: unknown, { signal }: Request): WireError {
   if (isFailure(error, "store-full")) {
     return new WireError("INSUFFICIENT_STORAGE", "the disk of this registry is full");
   }
+  if (isFailure(error, "upload-unknown")) {
+    return new WireError("BLOB_UPLOAD_UNKNOWN", "the upload has ended");
+  }
+  if (isFailure(error, "store-busy")) {
+    return new WireError("UNAVAILABLE", "the store is busy", { "retry-after": "1" });
+  }
   // What the runtime throws into the reader of a body whose client is gone: nobody reads the answer.
   if (signal.aborted && !isFailure(error)) {
     return new WireError("BLOB_UPLOAD_INVALID", "the request broke off");

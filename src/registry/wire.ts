@@ -29,6 +29,7 @@ const STATUS = {
   /** The disk has no room (S-66). */
   INSUFFICIENT_STORAGE: 507,
   UNKNOWN: 500,
+  UNAVAILABLE: 503,
 } as const;
 
 /** One of the codes that this registry answers with. */

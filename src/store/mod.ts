@@ -14,6 +14,7 @@ export { createDiskLedger } from "./ledger.ts";
 export { openStore, type StoreOptions } from "./open-store.ts";
 export type { DiskStore } from "./store.ts";
 export {
+  type NamingStore,
   type Verification,
   type VerifyOptions,
   type VerifyScope,

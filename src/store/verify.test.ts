@@ -112,7 +112,7 @@ describe("a blob that is wrong", () => {
       platforms: ["linux/amd64", "linux/arm64"],
     });
     await buildImage(site.store, "quay.io/c:1", { seed: "c" });
-    const layer = await largestBlob(site.dataDir, site.store, "quay.io/a:1");
+    const layer = await firstLayer(site.dataDir, site.store, "quay.io/a:1");
     await rot(site.fileOf(layer), 1_200_000);
     const rotten = await Bun.file(site.fileOf(layer)).bytes();
 
@@ -140,6 +140,19 @@ describe("a blob that is wrong", () => {
     await writeFile(site.fileOf(root), "{}");
     const [blob] = (await site.verify()).wrong;
     expect(blob).toMatchObject({ bytesFound: 2, bytesExpected: root.size, names: ["quay.io/a:1"] });
+  });
+
+  test("and that was pushed is told with the tags that lead to it, however many there are", async () => {
+    await using site = await newStore();
+    const { repositories } = site.store;
+    const root = await buildImage(site.store, "quay.io/z:1", { seed: "a" });
+    const tags = Array.from({ length: 501 }, (_, i) => `v${i}`);
+    await repositories.putManifest("app", { descriptor: root }, { tags });
+    const layer = await firstLayer(site.dataDir, site.store, "quay.io/z:1");
+    await rot(site.fileOf(layer), 0);
+    const [wrong] = (await site.verify()).wrong;
+    const pushed = tags.map((tag) => `app:${tag}`);
+    expect(wrong?.names).toEqual(["quay.io/z:1", ...pushed].sort());
   });
 
   test("and that no name leads to is moved away all the same", async () => {
@@ -452,7 +465,7 @@ function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-async function largestBlob(dataDir: string, store: DiskStore, name: string): Promise<Descriptor> {
+async function firstLayer(dataDir: string, store: DiskStore, name: string): Promise<Descriptor> {
   const root = await store.lookup(name);
   const path = join(dataDir, "blobs", "sha256", digestHex(root?.digest ?? ("" as never)));
   const manifest = await Bun.file(path).json();

@@ -1,7 +1,14 @@
 import { createHash } from "node:crypto";
 import { join, relative, resolve } from "node:path";
 import { type Clock, isFailure, systemErrorCode } from "#base";
-import { createHasher, fetchVerified, type Store } from "#content";
+import {
+  createHasher,
+  fetchVerified,
+  type NamedContent,
+  type Page,
+  type Repositories,
+  type Store,
+} from "#content";
 import {
   childrenOf,
   type Descriptor,
@@ -48,12 +55,18 @@ export interface WrongBlob {
   readonly bytesFound: number;
   /** Undefined when no manifest in the store says it. */
   readonly bytesExpected?: number;
-  /** The names of the store that lead to it, in order. */
+  /** The names that lead to it, in order: of what was delivered, and `repository:tag` of what was pushed. */
   readonly names: readonly string[];
   /** Where it is now, relative to the data folder; undefined when it could not be moved away. */
   readonly quarantined?: string;
   /** Why it could not be moved away: the system's word. */
   readonly stuck?: string;
+}
+
+/** What says which names lead to content. Reading is enough. */
+export interface NamingStore extends Store {
+  /** What was pushed, where the store takes that. */
+  readonly repositories?: Repositories;
 }
 
 /** What a verification found. */
@@ -72,6 +85,9 @@ export interface Verification {
  */
 const READ_BYTES = 1024 * 1024;
 
+/** How many repositories and tags are asked for at once. */
+const PAGE_ENTRIES = 500;
+
 /** How far a pace may lag behind before it forgets: what was not used for a while is no credit. */
 const PACE_LAG_MS_MAX = 1_000;
 
@@ -83,12 +99,12 @@ const PACE_LAG_MS_MAX = 1_000;
  * It takes no lock and runs beside a delivery and a registry: a blob that vanishes or is replaced
  * meanwhile is no fault.
  *
- * @param store the store of the folder, for the names that lead to what is wrong; reading is enough
+ * @param store the store of the folder, for the names that lead to what is wrong
  * @throws {Failure} `store-unusable`, `store-broken`, when the folder itself can't be read
  */
 export async function verifyStore(
   dataDir: string,
-  store: Store,
+  store: NamingStore,
   options: VerifyOptions,
 ): Promise<Verification> {
   const { disk = systemDisk } = options;
@@ -111,7 +127,7 @@ type Found = Omit<WrongBlob, "names" | "bytesExpected">;
 class Verifying {
   readonly #layout: Layout;
   readonly #disk: Disk;
-  readonly #store: Store;
+  readonly #store: NamingStore;
   readonly #options: VerifyOptions;
   readonly #pace: (bytes: number) => Promise<void>;
   #buffers: readonly [Uint8Array, Uint8Array] = [
@@ -122,7 +138,7 @@ class Verifying {
   #bytesVerified = 0;
   #bytesTotal = 0;
 
-  constructor(layout: Layout, disk: Disk, store: Store, options: VerifyOptions) {
+  constructor(layout: Layout, disk: Disk, store: NamingStore, options: VerifyOptions) {
     this.#layout = layout;
     this.#disk = disk;
     this.#store = store;
@@ -329,12 +345,12 @@ interface BlobPlace {
 
 /** Which names lead to content, and what size its manifests say it has. */
 async function placesOf(
-  store: Store,
+  store: NamingStore,
   wanted: ReadonlySet<Digest>,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<ReadonlyMap<Digest, BlobPlace>> {
   const places = new Map<Digest, BlobPlace>();
-  for (const { name, descriptor } of await store.names()) {
+  for await (const { name, descriptor } of namedIn(store)) {
     const reached = new Map([[descriptor.digest, descriptor]]);
     // A map gives what is added while it is gone through, so this reaches every level.
     for (const content of reached.values()) {
@@ -348,7 +364,32 @@ async function placesOf(
       places.set(content.digest, place);
     }
   }
+  for (const { names } of places.values()) names.sort();
   return places;
+}
+
+async function* namedIn(store: NamingStore): AsyncGenerator<NamedContent> {
+  yield* await store.names();
+  const { repositories } = store;
+  if (repositories === undefined) return;
+  for await (const repository of pages((page) => repositories.list(page))) {
+    for await (const tag of pages((page) => repositories.tags(repository, page))) {
+      const descriptor = await repositories.tag(repository, tag);
+      if (descriptor !== undefined) yield { name: `${repository}:${tag}`, descriptor };
+    }
+  }
+}
+
+async function* pages(
+  list: (page: Page) => Promise<readonly string[] | undefined>,
+): AsyncGenerator<string> {
+  for (let page: Page = { limit: PAGE_ENTRIES }; ; ) {
+    const entries = (await list(page)) ?? [];
+    yield* entries;
+    const after = entries.at(-1);
+    if (after === undefined || entries.length < PAGE_ENTRIES) return;
+    page = { limit: PAGE_ENTRIES, after };
+  }
 }
 
 /** None when it is no document, or is not here, or is not to be used. */
