@@ -73,6 +73,7 @@ async function carryOut(
     });
     const summary = await deliver(plan, {
       store,
+      generations: store.generations,
       folders,
       bytesFree: () => store.freeBytes(),
       platform: platform ?? parsePlatform(context.platform),

@@ -184,6 +184,26 @@ function createProgram(context: CliContext, finish: (code: ExitCode) => void): C
       finish(await runVerify(options, context));
     });
 
+  program
+    .command("gc")
+    .summary("remove what nothing needs any more")
+    .description(
+      "Removes the blobs that no name and no manifest leads to, and the names that neither the current nor the previous plan declares. Nothing is removed when a document that is named can't be read. A delivery or the registry may run meanwhile.",
+    )
+    .option("-d, --data-dir <folder>", "the store", "/var/lib/drayage")
+    .option("--dry-run", "say what would be removed; change nothing")
+    .addOption(
+      new Option("--grace <time>", "keep what was committed, pushed or asked for so lately")
+        .argParser(parseGrace)
+        .default(undefined, "1h"),
+    )
+    .addOption(outputOption())
+    .addHelpText("after", examples("dray gc --dry-run", "dray gc -d /var/lib/drayage --grace 15m"))
+    .action(async (options) => {
+      const { runGc } = await import("./gc.ts");
+      finish(await runGc(options, context));
+    });
+
   // Commands made by command() take over the settings that were made before them, but not the override.
   for (const command of [...program.commands, ...registry.commands]) {
     command.exitOverride().configureOutput({ writeOut: context.out, writeErr: context.err });
@@ -209,6 +229,20 @@ function parsePercent(text: string): number {
   const percent = /^\d+(\.\d+)?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
   if (percent > 0 && percent <= 100) return percent;
   throw new InvalidArgumentError("Expected a number above 0 and up to 100.");
+}
+
+const GRACE_UNITS_MS: Readonly<Record<string, number>> = {
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** Milliseconds. A push may be about to name what it found a moment ago: a minute is the least. */
+function parseGrace(text: string): number {
+  const [, count = "", unit = ""] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (GRACE_UNITS_MS[unit] ?? Number.NaN);
+  if (ms >= 60_000) return ms;
+  throw new InvalidArgumentError("Expected a time of at least 1m, e.g. 15m, 1h or 7d.");
 }
 
 function outputOption(): Option {

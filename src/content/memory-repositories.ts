@@ -1,6 +1,7 @@
 import { Failure } from "#base";
 import type { Descriptor, Digest } from "#oci";
 import type { HeldManifest, Page, Repositories } from "./repositories.ts";
+import { contentMissing } from "./verify.ts";
 
 /** What one repository has. */
 interface MemoryRepository {
@@ -31,7 +32,9 @@ export function createMemoryRepositories(
   };
 
   return {
-    async linkBlob(name, { mediaType, digest, size }) {
+    async linkBlob(name, blob) {
+      if (!isHere(blob)) throw contentMissing(blob);
+      const { mediaType, digest, size } = blob;
       open(name).blobs.set(digest, { mediaType, digest, size });
     },
     async blob(name, digest) {
@@ -44,6 +47,7 @@ export function createMemoryRepositories(
       return wasThere;
     },
     async putManifest(name, manifest, { tags, expected }) {
+      if (!isHere(manifest.descriptor)) throw contentMissing(manifest.descriptor);
       const { digest } = manifest.descriptor;
       const held = repositories.get(name)?.tags;
       if (expected !== undefined) {

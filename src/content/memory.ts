@@ -51,6 +51,10 @@ export function createMemoryStore(clock: Clock = systemClock): MemoryStore {
 
   return {
     has: async (descriptor) => find(descriptor) !== undefined,
+    // Nothing is ever collected.
+    lease(descriptor) {
+      return this.has(descriptor);
+    },
     async bytesHere(descriptor) {
       if (find(descriptor) !== undefined) return descriptor.size;
       const partial = partials.get(descriptor.digest);

@@ -103,6 +103,11 @@ export interface Store extends Fetcher {
   /** Whether the content is there, whole. It looks at the disk and not at a memory of it (S-65). */
   has(descriptor: Descriptor): Promise<boolean>;
   /**
+   * Like `has`, and what is there stays for a while, as if it had been committed now: for whoever is
+   * about to name it, or has said that it need not come again (S-82). After `false` it must come again.
+   */
+  lease(descriptor: Descriptor): Promise<boolean>;
+  /**
    * How many bytes of the content need not be fetched: all of them when it is there, else those with
    * which an ingest would begin now.
    */

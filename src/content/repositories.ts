@@ -32,7 +32,11 @@ export interface PutOptions {
  * tags are taken as they come: whoever calls has checked their grammar.
  */
 export interface Repositories {
-  /** Makes content that is in the store a blob of the repository, or renews that it is. */
+  /**
+   * Makes content that is in the store a blob of the repository, or renews that it is.
+   *
+   * @throws {Failure} `content-missing` when it is not in the store any more
+   */
   linkBlob(repository: string, blob: Descriptor): Promise<void>;
   /** The blob, if the repository has it and the store still does, whole (S-65). */
   blob(repository: string, digest: Digest): Promise<Descriptor | undefined>;
@@ -41,7 +45,8 @@ export interface Repositories {
   /**
    * Makes a document that is in the store a manifest of the repository, and points tags at it.
    *
-   * @throws {Failure} `tag-moved` when `expected` does not hold; nothing is changed then
+   * @throws {Failure} `tag-moved` when `expected` does not hold, `content-missing` when the document is
+   *   not in the store any more; nothing is changed then
    */
   putManifest(repository: string, manifest: HeldManifest, options: PutOptions): Promise<void>;
   /** The manifest, if the repository has it. */

@@ -2,6 +2,7 @@ import { type Clock, Limiter } from "#base";
 import type { Source, Store } from "#content";
 import type { Platform } from "#oci";
 import { type Plan, type PlannedImage, STAGE_NAMES, type StageName } from "#plan";
+import { formatReference } from "#reference";
 import type { DeliveryContext, Folder } from "./context.ts";
 import type { DeliveryEvent, DeliverySummary, StageSummary } from "./event.ts";
 import { beginImage, type ImageWork, readAhead } from "./image.ts";
@@ -14,6 +15,14 @@ import { createTransfers, DEFAULT_SHARES, type LinkShares } from "./transfer.ts"
 
 /** Names and manifests that are asked for at once: each is a round trip and next to no bytes. */
 const REQUESTS_MAX = 16;
+
+/** Keeps what the plans declare, so that a collection knows. */
+export interface Generations {
+  /** From now on all of these names stay, and what comes for them. */
+  begin(names: Iterable<string>): Promise<void>;
+  /** What began last was carried out whole. */
+  complete(): Promise<void>;
+}
 
 /** What a delivery needs of the world. */
 export interface DeliverOptions {
@@ -36,6 +45,8 @@ export interface DeliverOptions {
   /** The last stage to deliver; all of them without it. */
   readonly until?: StageName;
   readonly shares?: LinkShares;
+  /** Told of the plan before anything is looked for in the store. Nobody is, without it. */
+  readonly generations?: Generations;
 }
 
 /**
@@ -72,6 +83,7 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
     requests: new Limiter(REQUESTS_MAX),
     transfers: createTransfers(context, shares),
   };
+  await options.generations?.begin(namesOf(plan));
   const wanted = beginStages(plan, options, carriers.requests, context);
   await readStagesAhead(wanted, carriers.requests, context);
   if (bytesFree !== undefined) {
@@ -93,6 +105,8 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
     bytesFetched,
     elapsedMs: clock.monotonic() - startedMs,
   };
+  const isWhole = summary.outcome === "done" && unwanted.every(({ images }) => images.length === 0);
+  if (isWhole) await options.generations?.complete();
   context.emit({ type: "delivery-done", summary });
   return summary;
 }
@@ -100,6 +114,11 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
 interface StageWork {
   readonly name: StageName;
   readonly works: readonly ImageWork[];
+}
+
+/** What the plan declares, as it is named in the store; also what is of a later stage than is wanted. */
+function namesOf({ stages }: Plan): readonly string[] {
+  return stages.flatMap(({ images }) => images.map(({ declared }) => formatReference(declared)));
 }
 
 function graphsOf({ name, works }: StageWork) {

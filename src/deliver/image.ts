@@ -1,5 +1,11 @@
 import { Failure, isFailure, type Limiter } from "#base";
-import { type ImageGraph, platformWarning, readImageGraph, type Source } from "#content";
+import {
+  type GraphDocument,
+  type ImageGraph,
+  platformWarning,
+  readImageGraph,
+  type Source,
+} from "#content";
 import type { Descriptor, Digest } from "#oci";
 import type { PlannedImage } from "#plan";
 import { formatReference, tagOrDigest } from "#reference";
@@ -215,7 +221,12 @@ async function bringImage(
   const lacking = await lackingBlobs(work, graph, context);
   // When one fails the others are let finish: the next delivery finds them, and images share them.
   await settleAll(lacking.map(bring));
-  const manifests = graph.documents.filter(({ descriptor }) => !work.reader.isStored(descriptor));
+  const manifests: GraphDocument[] = [];
+  for (const document of graph.documents) {
+    const { descriptor } = document;
+    const isHere = work.reader.isStored(descriptor) && (await store.lease(descriptor));
+    if (!isHere) manifests.push(document);
+  }
   for (const { descriptor, bytes } of manifests.toReversed()) {
     await writeManifest(store, descriptor, bytes);
   }
@@ -310,6 +321,8 @@ async function tellSize(
 async function countBlob(blob: Descriptor, context: DeliveryContext): Promise<void> {
   const { store, tally } = context;
   if (tally.has(blob)) return;
+  // What an earlier delivery brought and could not name is not to go while this one reads on.
+  await store.lease(blob);
   const bytesHere = await store.bytesHere(blob);
   const isCarried = bytesHere < blob.size && (await isInFolders(blob, context));
   tally.add(blob, isCarried ? blob.size : bytesHere);
@@ -325,7 +338,8 @@ async function lackingBlobs(
   for (const blob of blobs) {
     const { digest, size } = blob;
     const bytesHere = tally.hereOf(blob);
-    if (!(await store.has(blob))) lacking.push(blob);
+    // What is found here will be named only when the rest has come.
+    if (!(await store.lease(blob))) lacking.push(blob);
     else if (bytesHere < size) {
       emit({ type: "blob-done", image, digest, size, bytesHere, bytesMoved: 0 });
     }

@@ -8,7 +8,7 @@
  * @module
  */
 export type { Folder } from "./context.ts";
-export { type DeliverOptions, deliver } from "./deliver.ts";
+export { type DeliverOptions, deliver, type Generations } from "./deliver.ts";
 export { type Estimate, type EstimateOptions, estimate } from "./estimate.ts";
 export type {
   ByteTotals,

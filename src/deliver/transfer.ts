@@ -113,7 +113,7 @@ async function transfer(
       (fetcher) =>
         places.run(size, signal, async () => {
           origin.begin?.();
-          if (await store.has(blob)) return;
+          if (await store.lease(blob)) return;
           await using ingest = await store.ingest(blob);
           account.begin(blob.size - bytesIn(ingest.missing));
           await fill({ blob, ingest, fetcher, signal, onBytes, onResume, lanes });

@@ -49,11 +49,11 @@ export async function putManifest(
   const tags = "tag" in reference ? [reference.tag] : tagsOf(url);
   for (const tag of tags) refuseDelivered(repository, tag, digest);
   const expected = await checkConditions(from, reference);
-  const children = await findChildren(repository, document);
+  const children = await findChildren(repository, document, (child) => store.lease(child));
   for (const child of children) await adopt(from, child);
 
   const descriptor = { mediaType: document.mediaType, digest, size: bytes.byteLength };
-  if (!(await store.has(descriptor))) await writeContent(store, descriptor, bytes);
+  if (!(await store.lease(descriptor))) await writeContent(store, descriptor, bytes);
   const options = { tags, ...(expected === undefined ? {} : { expected }) };
   await orConditionFails(() =>
     store.repositories.putManifest(
@@ -153,13 +153,15 @@ function conditionFails(): WireError {
 async function findChildren(
   repository: Repository,
   document: Document,
+  lease: (child: Descriptor) => Promise<boolean>,
 ): Promise<readonly Descriptor[]> {
   const found = new Map<Digest, Descriptor>();
   const missing = new Set<Digest>();
   for (const child of childrenOf(document)) {
     const { digest, size, mediaType } = child;
     const here = found.get(digest) ?? (await findChild(repository, document, child));
-    if (here === undefined) {
+    // A collection may have come between; what is leased stays until the manifest names it.
+    if (here === undefined || !(await lease(here))) {
       if (!isForeignLayerType(mediaType)) missing.add(digest);
     } else if (here.size !== size) {
       throw new WireError("MANIFEST_INVALID", `${digest} has ${here.size} bytes, not ${size}`);

@@ -1,3 +1,4 @@
+import type { Clock } from "#base";
 import type { Descriptor } from "#oci";
 import type { Disk } from "./disk.ts";
 import { blobFolder, blobPath, type Layout } from "./layout.ts";
@@ -7,17 +8,28 @@ import { sharedRun } from "./shared-run.ts";
 export class Blobs {
   readonly #layout: Layout;
   readonly #disk: Disk;
+  readonly #clock: Clock;
   /** One for each folder of blobs: an fsync makes all names last that are in it, whoever waits. */
   readonly #folderSyncs = new Map<string, () => Promise<void>>();
 
-  constructor(layout: Layout, disk: Disk) {
+  constructor(layout: Layout, disk: Disk, clock: Clock) {
     this.#layout = layout;
     this.#disk = disk;
+    this.#clock = clock;
   }
 
   /** Whether the content is there, whole. It looks at the disk (S-65). */
   async has({ digest, size }: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
     return (await this.#disk.sizeOf(blobPath(this.#layout, digest))) === size;
+  }
+
+  /**
+   * Whether the content is there, whole; then it counts as committed now. A collection looks at this time
+   * again once it has moved a file away, so that one of both sees the other (S-82).
+   */
+  async lease(descriptor: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
+    const path = blobPath(this.#layout, descriptor.digest);
+    return (await this.has(descriptor)) && (await this.#disk.touch(path, this.#clock.now()));
   }
 
   /**
@@ -28,6 +40,8 @@ export class Blobs {
     const { digest } = descriptor;
     const target = blobPath(this.#layout, digest);
     const wasThere = await this.has(descriptor);
+    // It may have been written long before it is committed.
+    await this.#disk.touch(path, this.#clock.now());
     await this.#disk.rename(path, target);
     try {
       await this.#syncFolder(blobFolder(this.#layout, digest));
@@ -42,7 +56,7 @@ export class Blobs {
     if (await this.has(descriptor)) {
       // Whoever put it there may not have come as far as to make its name last, and may take it back.
       await this.#syncFolder(blobFolder(this.#layout, descriptor.digest));
-      if (await this.has(descriptor)) return;
+      if (await this.lease(descriptor)) return;
     }
     await this.publish(path, descriptor);
   }

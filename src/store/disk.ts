@@ -1,4 +1,4 @@
-import { constants, openSync, renameSync, statfsSync, statSync } from "node:fs";
+import { constants, openSync, renameSync, statfsSync, statSync, utimesSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { systemErrorCode } from "#base";
 import { NO_BYPASS, systemFile } from "./system-file.ts";
@@ -23,6 +23,8 @@ export interface FileStatus {
   readonly inode: number;
   /** When the file last changed, its name included: for a blob, when it was committed. Milliseconds since 1970. */
   readonly changedMs: number;
+  /** When it was last written or {@link Disk.touch touched}; a rename leaves it. Milliseconds since 1970. */
+  readonly modifiedMs: number;
 }
 
 /**
@@ -38,6 +40,8 @@ export interface Disk {
   sizeOf(path: string): Promise<number | undefined>;
   /** What a regular file is; undefined when there is none of that name. */
   status(path: string): Promise<FileStatus | undefined>;
+  /** Says that a regular file was modified at that time; false when there is none of that name. */
+  touch(path: string, atMs: number): Promise<boolean>;
   /** Makes a file, which must not exist yet, and opens it for reading and writing. */
   create(path: string): Promise<DiskFile>;
   /** Opens a file for reading; undefined when there is none of that name. */
@@ -81,7 +85,19 @@ export const systemDisk: Disk = {
   async status(path) {
     const stats = await unlessMissing(() => statSync(path));
     if (!stats?.isFile()) return undefined;
-    return { size: stats.size, inode: stats.ino, changedMs: stats.ctimeMs };
+    return {
+      size: stats.size,
+      inode: stats.ino,
+      changedMs: stats.ctimeMs,
+      modifiedMs: stats.mtimeMs,
+    };
+  },
+  async touch(path, atMs) {
+    const touched = await unlessMissing(() => {
+      utimesSync(path, atMs / 1000, atMs / 1000);
+      return true;
+    });
+    return touched ?? false;
   },
   create: async (path) => systemFile(path, openSync(path, "wx+", 0o644)),
   open: (path) => openFile(path, "r"),

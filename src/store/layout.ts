@@ -22,6 +22,8 @@ export interface Layout {
   readonly uploads: string;
   /** Blobs that turned out wrong; nothing in it is ever shown, and only a person deletes it. */
   readonly quarantine: string;
+  /** Blobs that are about to be removed; nothing in it is ever shown. */
+  readonly trash: string;
   /** The mark of the writer of this role, and those of all roles. */
   readonly writerMark: string;
   readonly writerMarks: readonly string[];
@@ -43,6 +45,7 @@ export function layoutOf(dataDir: string, role: WriterRole = "delivery"): Layout
     ingest: role === "registry" ? join(uploads, "ingest") : join(dataDir, "ingest"),
     uploads,
     quarantine: join(dataDir, "quarantine"),
+    trash: join(dataDir, "trash"),
     writerMark: marks[role],
     writerMarks: Object.values(marks),
     database: join(dataDir, "drayage.db"),
@@ -69,6 +72,11 @@ export function partialPath({ ingest }: Layout, digest: Digest): string {
 /** Whether this is the last part of a {@link partialPath}. */
 export function isPartialName(name: string): boolean {
   return /^(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/.test(name);
+}
+
+/** Where the file of a digest's blob lies between its life and its end. */
+export function trashPath({ trash }: Layout, digest: Digest): string {
+  return join(trash, `${digestAlgorithm(digest)}-${digestHex(digest)}`);
 }
 
 /** The file of an upload. An id that was not checked by {@link isUploadId} could lead anywhere. */
@@ -100,7 +108,7 @@ export function formatIndex(names: readonly NamedContent[]): string {
 
 /** What a store creates before its database, and what file systems put into their root. */
 const HARMLESS =
-  /^(blobs|ingest|uploads|lock(-registry)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
+  /^(blobs|ingest|uploads|trash|lock(-registry|-collection)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
 
 /**
  * Refuses a folder that is somebody else's: we would write into it, and over its `index.json`.

@@ -20,13 +20,15 @@ export interface Lock {
 export async function takeLock(
   disk: Disk,
   dataDir: string,
-  { role, clock }: { readonly role: WriterRole; readonly clock: Clock },
+  { role, clock }: { readonly role: WriterRole | "collection"; readonly clock: Clock },
 ): Promise<Lock> {
   const name = role === "delivery" ? "lock" : `lock-${role}`;
   const holderPath = join(dataDir, `${name}.json`);
   const database = new Database(join(dataDir, `${name}.db`));
   try {
     database.run("PRAGMA busy_timeout = 0");
+    // Nothing is ever written to it, and a disk that is full has no room for a journal.
+    database.run("PRAGMA journal_mode = MEMORY");
     database.run("BEGIN EXCLUSIVE");
   } catch (error) {
     database.close();
@@ -47,7 +49,7 @@ export async function takeLock(
   };
 }
 
-function locked(dataDir: string, role: WriterRole, holderText: string | undefined): Failure {
+function locked(dataDir: string, role: string, holderText: string | undefined): Failure {
   const holder = readHolder(holderText);
   return new Failure({
     code: "store-locked",

@@ -3,14 +3,24 @@
  * visible, not after a crash and not for a moment.
  *
  * Two processes may write, a delivery and a registry. Content that is not all here is kept, and gone on
- * with at the byte, also after the death of the process or of the machine. What is not here: collecting.
+ * with at the byte, also after the death of the process or of the machine. What
+ * nothing leads to any more is collected, without a lock that anybody would wait for.
  *
  * @module
  */
+export {
+  type CollectedBlob,
+  type Collection,
+  type CollectOptions,
+  collectStore,
+  GRACE_MS,
+  GRACE_MS_MIN,
+} from "./collect.ts";
 export { type Disk, type DiskFile, systemDisk } from "./disk.ts";
 export type { WriterRole } from "./layout.ts";
 export { type LayoutSource, openLayout } from "./layout-source.ts";
 export { createDiskLedger } from "./ledger.ts";
+export type { MarkTrouble } from "./mark.ts";
 export { openStore, type StoreOptions } from "./open-store.ts";
 export type { DiskStore } from "./store.ts";
 export {

@@ -42,7 +42,7 @@ export interface StoreOptions {
 export async function openStore(dataDir: string, options: StoreOptions): Promise<DiskStore> {
   const { clock, readOnly = false, role = "delivery", disk = systemDisk } = options;
   const layout = layoutOf(resolve(dataDir), role);
-  const place = { layout, disk, clock, blobs: new Blobs(layout, disk) };
+  const place = { layout, disk, clock, blobs: new Blobs(layout, disk, clock) };
   try {
     return readOnly ? await openReader(place) : await openWriter(place, role);
   } catch (error) {
@@ -91,6 +91,8 @@ async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStor
 async function prepareFolders(layout: Layout, disk: Disk): Promise<void> {
   await removeJunk(layout, disk);
   await disk.makeFolder(layout.ingest);
+  // Now, because a disk that is full has no room for it when a collection is to make some.
+  await disk.makeFolder(layout.trash);
   await disk.makeFolder(join(layout.blobs, "sha256"));
   await disk.makeFolder(join(layout.blobs, "sha512"));
   await disk.syncFolder(layout.blobs);

@@ -1,5 +1,11 @@
 import { type Clock, Failure, quoted } from "#base";
-import type { HeldManifest, Page, PutOptions, Repositories } from "#content";
+import {
+  contentMissing,
+  type HeldManifest,
+  type Page,
+  type PutOptions,
+  type Repositories,
+} from "#content";
 import { type Descriptor, type Digest, parseDigest } from "#oci";
 import type { StoreDatabase } from "./database.ts";
 import { descriptorOf } from "./names.ts";
@@ -11,6 +17,8 @@ export interface RepositoriesPlace {
   readonly clock: Clock;
   /** Looks at the disk (S-65). */
   has(descriptor: Descriptor): Promise<boolean>;
+  /** As `has`, and what is there stays for a while. */
+  lease(descriptor: Descriptor): Promise<boolean>;
   /** @throws {Failure} `store-read-only` */
   requireWriter(): void;
   /** What to throw for what SQLite threw. */
@@ -39,7 +47,9 @@ export class DiskRepositories implements Repositories {
     this.#database = place.database;
   }
 
-  async linkBlob(repository: string, { mediaType, digest, size }: Descriptor): Promise<void> {
+  async linkBlob(repository: string, blob: Descriptor): Promise<void> {
+    const { mediaType, digest, size } = blob;
+    await this.#requireContent(blob);
     await this.#change(repository, () =>
       this.#database.run(
         `INSERT INTO repository_blobs (repository, digest, media_type, size, linked_ms)
@@ -68,12 +78,13 @@ export class DiskRepositories implements Repositories {
     );
   }
 
-  putManifest(
+  async putManifest(
     repository: string,
     manifest: HeldManifest,
     { tags, expected }: PutOptions,
   ): Promise<void> {
-    return this.#change(repository, () => {
+    await this.#requireContent(manifest.descriptor);
+    await this.#change(repository, () => {
       for (const tag of tags) this.#requireTag(repository, tag, expected);
       this.#insertManifest(repository, manifest);
       for (const tag of tags) {
@@ -179,6 +190,12 @@ export class DiskRepositories implements Repositories {
          UNION ALL SELECT min(repository) FROM repository_blobs WHERE repository > ?1)`,
     );
     return row?.name ?? null;
+  }
+
+  /** A collection may have taken it since it was looked for. */
+  async #requireContent(descriptor: Descriptor): Promise<void> {
+    this.#place.requireWriter();
+    if (!(await this.#place.lease(descriptor))) throw contentMissing(descriptor);
   }
 
   #requireTag(repository: string, tag: string, expected: Digest | null | undefined): void {

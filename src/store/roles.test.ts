@@ -105,11 +105,12 @@ describe("a delivery and a registry", () => {
     const script = `
       import { systemClock } from "#base";
       import { openStore } from "#store";
+      import { putBytes } from "#test-support/images";
       const [folder, role] = process.argv.slice(-2);
       await using store = await openStore(folder, { clock: systemClock, role });
       for (let i = 0; i < 20; i += 1) {
-        const digest = "sha256:" + String(i).padStart(64, "0");
-        await store.repositories.linkBlob(role + i, { mediaType: "a/b", digest, size: 1 });
+        const blob = await putBytes(store, "a/b", new TextEncoder().encode(role + i));
+        await store.repositories.linkBlob(role + i, blob);
       }`;
     for (let round = 0; round < 3; round += 1) {
       await using folder = await newFolder();
@@ -179,7 +180,9 @@ describe("a store of the first version", () => {
     for (const table of ["blobs", "manifests", "tags"]) {
       database.run(`DROP TABLE repository_${table}`);
     }
-    database.run("DROP TABLE uploads");
+    for (const table of ["uploads", "generations", "generation_names"]) {
+      database.run(`DROP TABLE ${table}`);
+    }
     database.run("PRAGMA user_version = 1");
     database.close();
     return folder;

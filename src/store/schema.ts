@@ -38,6 +38,13 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        id TEXT PRIMARY KEY, repository TEXT NOT NULL, user TEXT, bytes INTEGER NOT NULL,
        begun_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID`,
+    // The names that deliveries declared: of the one that is not completed, and of the last plans that were.
+    `CREATE TABLE generations (
+       id INTEGER PRIMARY KEY, begun_ms INTEGER NOT NULL, completed_ms INTEGER
+     ) STRICT`,
+    `CREATE TABLE generation_names (
+       generation INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (generation, name)
+     ) STRICT, WITHOUT ROWID`,
   ],
 ];
 

@@ -16,6 +16,7 @@ import type { Blobs } from "./blobs.ts";
 import type { StoreDatabase } from "./database.ts";
 import type { Disk } from "./disk.ts";
 import { storeFailure, storeFull } from "./failure.ts";
+import { Generations } from "./generations.ts";
 import { IndexFile } from "./index-file.ts";
 import { DiskIngest, type HashedPrefix } from "./ingest.ts";
 import { blobPath, type Layout, partialPath } from "./layout.ts";
@@ -61,6 +62,8 @@ export class DiskStore implements Store, AsyncDisposable {
   readonly #writer: StoreWriter | undefined;
   /** What was pushed. */
   readonly repositories: Repositories;
+  /** What deliveries declared. */
+  readonly generations: Generations;
   /** Content of which an ingest has the partial file. */
   readonly #taken = new Set<Digest>();
   /** What was hashed of partial files that no ingest has now. */
@@ -80,9 +83,15 @@ export class DiskStore implements Store, AsyncDisposable {
     this.#names = new NameTable(database);
     this.#index = new IndexFile(layout, disk, this.#names);
     this.#writer = writer;
+    this.generations = new Generations({
+      ...{ database, clock },
+      requireWriter: () => this.#requireWriter(),
+      failure: (error) => storeFailure(error, this.#attemptTo("record", "what a plan declares")),
+    });
     this.repositories = new DiskRepositories({
       ...{ database, clock },
       has: (descriptor) => this.has(descriptor),
+      lease: (descriptor) => this.lease(descriptor),
       requireWriter: () => this.#requireWriter(),
       failure: (error, repository) =>
         storeFailure(error, this.#attemptTo("use repository", quoted(repository))),
@@ -98,6 +107,11 @@ export class DiskStore implements Store, AsyncDisposable {
 
   async has(descriptor: Descriptor): Promise<boolean> {
     return this.#attempt("look for", descriptor.digest, () => this.#blobs.has(descriptor));
+  }
+
+  lease(descriptor: Descriptor): Promise<boolean> {
+    if (this.#writer === undefined) return this.has(descriptor);
+    return this.#attempt("look for", descriptor.digest, () => this.#blobs.lease(descriptor));
   }
 
   async bytesHere(descriptor: Descriptor): Promise<number> {
@@ -200,7 +214,7 @@ export class DiskStore implements Store, AsyncDisposable {
 
   async name(name: string, descriptor: Descriptor): Promise<void> {
     this.#requireWriter();
-    if (!(await this.has(descriptor))) throw contentMissing(descriptor);
+    if (!(await this.lease(descriptor))) throw contentMissing(descriptor);
     await this.#attempt("name", quoted(name), () => this.#names.put(name, descriptor));
     this.#index.noteChange();
   }

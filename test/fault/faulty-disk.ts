@@ -53,6 +53,7 @@ export function faultyDisk(
     list: (path) => guard(() => inner.list(path)),
     sizeOf: (path) => guard(() => inner.sizeOf(path)),
     status: (path) => guard(() => inner.status(path)),
+    touch: (path, atMs) => guard(() => inner.touch(path, atMs)),
     create: (path) => guardOpening(async () => guardFile(await inner.create(path))),
     open: (path) =>
       guardOpening(async () => {

@@ -32,34 +32,38 @@ describe("a store whose disk fails at the n-th operation, for every n,", () => {
     ["half done", "EIO", ["store-broken"]],
     ["dead from here", "EROFS", ["store-broken"]],
   ];
-  test.each(cases)("shows no lie and works again: %s, %s", async (fault, code, codes) => {
-    const operations = await countOperations();
-    expect(operations).toBeGreaterThan(40);
-    const seen = new Set<string>();
-    for (let failAt = 1; failAt <= operations; failAt += 1) {
-      await using folder = await newFolder();
-      const story = { promised: new Set<string>(), bytesSent: 0 };
-      const { disk, state } = faultyDisk(failAt, fault, code);
-      try {
-        await fill(folder.path, { disk }, story);
-      } catch (error) {
-        if (!isFailure(error)) throw error;
-        seen.add(error.code);
-      }
-      {
+  test.each(cases)(
+    "shows no lie and works again: %s, %s",
+    async (fault, code, codes) => {
+      const operations = await countOperations();
+      expect(operations).toBeGreaterThan(40);
+      const seen = new Set<string>();
+      for (let failAt = 1; failAt <= operations; failAt += 1) {
+        await using folder = await newFolder();
+        const story = { promised: new Set<string>(), bytesSent: 0 };
+        const { disk, state } = faultyDisk(failAt, fault, code);
+        try {
+          await fill(folder.path, { disk }, story);
+        } catch (error) {
+          if (!isFailure(error)) throw error;
+          seen.add(error.code);
+        }
+        {
+          await using store = await openStore(folder.path, { clock });
+          await checkTruth(folder.path, store, story.promised);
+        }
+        await fill(folder.path, {}, story);
         await using store = await openStore(folder.path, { clock });
         await checkTruth(folder.path, store, story.promised);
+        expect(story.promised.size).toBe(CONTENTS.length);
+        expect(await readdir(join(folder.path, "ingest"))).toEqual([]);
+        // What a failed fsync did not make durable is gone; all else is sent once.
+        if (!state.isSyncLost) expect(story.bytesSent - TOTAL_BYTES).toBeLessThan(RESENT_BYTES_MAX);
       }
-      await fill(folder.path, {}, story);
-      await using store = await openStore(folder.path, { clock });
-      await checkTruth(folder.path, store, story.promised);
-      expect(story.promised.size).toBe(CONTENTS.length);
-      expect(await readdir(join(folder.path, "ingest"))).toEqual([]);
-      // What a failed fsync did not make durable is gone; all else is sent once.
-      if (!state.isSyncLost) expect(story.bytesSent - TOTAL_BYTES).toBeLessThan(RESENT_BYTES_MAX);
-    }
-    expect([...seen]).toEqual([...codes]);
-  });
+      expect([...seen]).toEqual([...codes]);
+    },
+    HANG_MS,
+  );
 });
 
 describe("a writer that is killed", () => {
