@@ -198,6 +198,10 @@ function toWireError(error: unknown, { signal }: Request): WireError {
   if (isFailure(error, "store-full")) {
     return new WireError("INSUFFICIENT_STORAGE", "the disk of this registry is full");
   }
+  // It was collected between the look and the use: whoever asks again gets the truth.
+  if (isFailure(error, "content-missing")) {
+    return new WireError("BLOB_UNKNOWN", "the content is not here any more");
+  }
   if (isFailure(error, "upload-unknown")) {
     return new WireError("BLOB_UPLOAD_UNKNOWN", "the upload has ended");
   }
