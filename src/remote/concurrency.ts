@@ -30,7 +30,8 @@ const WINDOWS_WARY = 5;
 
 /**
  * How many transfers a host is given at once. More places while that makes the whole faster, back when
- * it did not; a host that is far away gets all on trust, and loses those that bring nothing. Half of them when the host or the link is in trouble; never none (C-53).
+ * it did not; a host that is far away gets all on trust, and loses those that bring nothing. Half of
+ * them when the host or the link is in trouble; never none (C-53).
  */
 export class Concurrency {
   readonly #clock: Pick<Clock, "monotonic">;

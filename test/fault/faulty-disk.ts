@@ -3,6 +3,15 @@ import { type Disk, type DiskFile, systemDisk } from "#store";
 /** How the n-th operation goes wrong: nothing happens, it happens and still fails, or nothing works from then on. */
 export type Fault = "refused" | "half done" | "dead from here";
 
+/** What a writer is to survive: how an operation fails, the system's error, and the codes that people see. */
+export const WRITE_FAULTS: readonly (readonly [Fault, string, readonly string[]])[] = [
+  ["refused", "EIO", ["store-broken"]],
+  ["refused", "ENOSPC", ["store-full"]],
+  ["half done", "EDQUOT", ["store-full"]],
+  ["half done", "EIO", ["store-broken"]],
+  ["dead from here", "EROFS", ["store-broken"]],
+];
+
 /**
  * A disk that counts what is asked of it and fails at the n-th.
  *

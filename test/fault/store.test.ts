@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { isFailure, systemClock } from "#base";
 import { type Disk, openStore, systemDisk } from "#store";
 import { CONTENTS, checkTruth, content, fill, newFolder, put } from "./contents.ts";
-import { type Fault, faultyDisk } from "./faulty-disk.ts";
+import { faultyDisk, WRITE_FAULTS } from "./faulty-disk.ts";
 
 const clock = systemClock;
 
@@ -25,14 +25,7 @@ async function countOperations(): Promise<number> {
 }
 
 describe("a store whose disk fails at the n-th operation, for every n,", () => {
-  const cases: readonly (readonly [Fault, string, readonly string[]])[] = [
-    ["refused", "EIO", ["store-broken"]],
-    ["refused", "ENOSPC", ["store-full"]],
-    ["half done", "EDQUOT", ["store-full"]],
-    ["half done", "EIO", ["store-broken"]],
-    ["dead from here", "EROFS", ["store-broken"]],
-  ];
-  test.each(cases)(
+  test.each(WRITE_FAULTS)(
     "shows no lie and works again: %s, %s",
     async (fault, code, codes) => {
       const operations = await countOperations();

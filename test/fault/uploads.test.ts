@@ -7,7 +7,7 @@ import { isFailure, systemClock } from "#base";
 import { type Disk, openStore, systemDisk } from "#store";
 import { createManualClock } from "#test-support/clock";
 import { CONTENTS, checkTruth, content, newFolder } from "./contents.ts";
-import { type Fault, faultyDisk } from "./faulty-disk.ts";
+import { faultyDisk, WRITE_FAULTS } from "./faulty-disk.ts";
 import { createPowerCutDisk } from "./power-cut-disk.ts";
 import { append, checkPushes, type PushStory, push, REPOSITORY, roomyDisk } from "./pushes.ts";
 
@@ -42,14 +42,7 @@ async function countOperations(): Promise<number> {
 }
 
 describe("pushes to a store whose disk fails at the n-th operation, for every n,", () => {
-  const cases: readonly (readonly [Fault, string, readonly string[]])[] = [
-    ["refused", "EIO", ["store-broken"]],
-    ["refused", "ENOSPC", ["store-full"]],
-    ["half done", "EDQUOT", ["store-full"]],
-    ["half done", "EIO", ["store-broken"]],
-    ["dead from here", "EROFS", ["store-broken"]],
-  ];
-  test.each(cases)(
+  test.each(WRITE_FAULTS)(
     "keep what was promised, and work again: %s, %s",
     async (fault, code, codes) => {
       const operations = await countOperations();
