@@ -4,14 +4,14 @@ import { formatBytes, formatDuration } from "./bytes.ts";
 const BYTES: readonly (readonly [bytes: number, shown: string])[] = [
   [0, "0 B"],
   [1, "1 B"],
-  [1023, "1023 B"],
-  [1024, "1.0 KiB"],
-  [1536, "1.5 KiB"],
-  [1024 ** 2 - 1, "1.0 MiB"],
-  [1024 ** 2, "1.0 MiB"],
-  [1.9 * 1024 ** 3, "1.9 GiB"],
-  [1024 ** 4, "1.0 TiB"],
-  [Number.MAX_SAFE_INTEGER, "8.0 PiB"],
+  [999, "999 B"],
+  [1000, "1.0 kB"],
+  [1500, "1.5 kB"],
+  [999_949, "999.9 kB"],
+  [999_950, "1.0 MB"],
+  [1.9e9, "1.9 GB"],
+  [1e12, "1.0 TB"],
+  [Number.MAX_SAFE_INTEGER, "9.0 PB"],
 ];
 
 test.each(BYTES)("formatBytes(%d) is %s", (bytes, shown) => {

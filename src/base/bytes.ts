@@ -1,14 +1,15 @@
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] as const;
+/** Decimal, as links and quotas are sold, and as the tools beside ours count images. */
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
 
 /** What one digit after the point would round up to the next unit. */
-const ROUNDS_UP_TO_1024 = 1023.95;
+const ROUNDS_UP_TO_1000 = 999.95;
 
-/** Bytes for eyes: `0 B`, `1023 B`, `1.5 MiB`. */
+/** Bytes for eyes: `0 B`, `999 B`, `1.5 MB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  while (value >= ROUNDS_UP_TO_1024 && unit < UNITS.length - 1) {
-    value /= 1024;
+  while (value >= ROUNDS_UP_TO_1000 && unit < UNITS.length - 1) {
+    value /= 1000;
     unit += 1;
   }
   return unit === 0 ? `${value} B` : `${value.toFixed(1)} ${UNITS[unit]}`;
