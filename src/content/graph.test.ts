@@ -6,6 +6,7 @@ import {
   type MemoryStore,
   platformWarning,
   readImageGraph,
+  readWholeGraph,
 } from "#content";
 import { type Descriptor, OCI_INDEX, OCI_MANIFEST, parsePlatform } from "#oci";
 import { buildImage, putBytes, putJson } from "#test-support/images";
@@ -246,5 +247,50 @@ describe("platformWarning()", () => {
     expect(await platformWarning(store, graph, AMD64, { signal })).toBe(
       `The image ${graph.manifest.digest} is made for linux/arm64 and this site is linux/amd64`,
     );
+  });
+});
+
+describe("readWholeGraph()", () => {
+  test("gives all platforms, children before what lists them, and each blob once", async () => {
+    const store = createMemoryStore();
+    const platforms = ["linux/amd64", "linux/arm64"];
+    const root = await buildImage(store, NAME, { seed: "x", platforms, sharedBase: "base" });
+    const outer = await index(store, [root]);
+    const whole = await readWholeGraph(store, outer, { signal });
+    const order = whole.documents.map(({ descriptor }) => descriptor.digest);
+    const amd64 = await graphOf(store, root, AMD64);
+    const arm64 = await graphOf(store, root, ARM64);
+    expect(order).toEqual([
+      ...[amd64.manifest.digest, arm64.manifest.digest],
+      ...[root.digest, outer.digest],
+    ]);
+    const blobs = new Set([...amd64.blobs, ...arm64.blobs].map(({ digest }) => digest));
+    expect(new Set(whole.blobs.map(({ digest }) => digest))).toEqual(blobs);
+    expect(whole.blobs).toHaveLength(blobs.size);
+    for (const { descriptor, bytes } of whole.documents) {
+      expect(bytes.byteLength).toBe(descriptor.size);
+    }
+  });
+
+  test("asks for no blob, and leaves out what no registry holds", async () => {
+    const store = createMemoryStore();
+    const config = await putJson(store, "application/vnd.oci.image.config.v1+json", {});
+    const layer = await putBytes(store, "text/plain", new Uint8Array([1]));
+    const mediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    const foreign = await putBytes(store, mediaType, new Uint8Array([2]));
+    const layers = [layer, foreign];
+    const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers };
+    const root = await index(store, [await putJson(store, OCI_MANIFEST, manifest)]);
+    const { source, asked } = watched(store);
+    const whole = await readWholeGraph(source, root, { signal });
+    expect(asked).toEqual([OCI_INDEX, OCI_MANIFEST]);
+    expect(whole.blobs.map(({ digest }) => digest)).toEqual([config.digest, layer.digest]);
+  });
+
+  test("is bounded: indexes that lie ever deeper in each other", async () => {
+    const store = createMemoryStore();
+    let root = await image(store, "x", "linux/amd64");
+    for (let depth = 0; depth < 10; depth += 1) root = await index(store, [root]);
+    expect(await codeOf(readWholeGraph(store, root, { signal }))).toBe("graph-too-large");
   });
 });

@@ -83,6 +83,42 @@ export async function readImageGraph(
   };
 }
 
+/** Everything that one image consists of, on all of its platforms. */
+export interface WholeGraph {
+  /** Children before those that list them, the root last: the order in which they can be pushed (C-100). */
+  readonly documents: readonly GraphDocument[];
+  /** Configs and layers, each digest once; without layers that no registry holds (C-80). */
+  readonly blobs: readonly Descriptor[];
+}
+
+/**
+ * Reads every manifest that an image leads to. No blob is asked for.
+ *
+ * @throws {Failure} `graph-too-large`; what `fetchVerified` and `parseDocument` throw
+ */
+export async function readWholeGraph(
+  source: Fetcher,
+  root: Descriptor,
+  { signal }: CallOptions,
+): Promise<WholeGraph> {
+  const walk: DocumentWalk = { source, signal, readsLeft: READS_MAX };
+  const documents = new Map<Digest, GraphDocument>();
+  const blobs: Descriptor[] = [];
+  const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
+    if (documents.has(descriptor.digest)) return;
+    if (depth > DEPTH_MAX) throw tooLarge(descriptor, `more than ${DEPTH_MAX} levels`);
+    const { bytes, document } = await read(walk, descriptor);
+    for (const child of childrenOf(document)) {
+      if (document.kind === "index" && isDocumentType(child)) await visit(child, depth + 1);
+      else blobs.push(child);
+    }
+    documents.set(descriptor.digest, { descriptor, bytes });
+  };
+  await visit(root, 0);
+  const held = blobs.filter(({ mediaType }) => !isForeignLayerType(mediaType));
+  return { documents: [...documents.values()], blobs: uniqueByDigest(held) };
+}
+
 /**
  * What to tell the operator when an image is made for machines that this site does not have, or
  * undefined. What an index says is only advice, and a lone manifest says nothing (C-143, C-144).
@@ -102,26 +138,29 @@ export async function platformWarning(
   return `The image ${graph.manifest.digest} is made for ${printable(formatPlatform(actual))} and this site is ${formatPlatform(platform)}`;
 }
 
-interface Walk {
+interface DocumentWalk {
   readonly source: Fetcher;
   readonly signal: AbortSignal;
+  readsLeft: number;
+}
+
+interface Walk extends DocumentWalk {
   readonly platform: Platform;
   /** Platforms that entries claim, for the message when none fits. */
   readonly seen: Set<string>;
-  readsLeft: number;
 }
 
 interface Node extends GraphDocument {
   readonly document: Document;
 }
 
-async function read(walk: Walk, descriptor: Descriptor): Promise<Node> {
+async function read(walk: DocumentWalk, descriptor: Descriptor): Promise<Node> {
   spendRead(walk, descriptor);
   const bytes = await fetchVerified(walk.source, descriptor, walk);
   return { descriptor, bytes, document: parseDocument(bytes, descriptor.mediaType) };
 }
 
-function spendRead(walk: Walk, descriptor: Descriptor): void {
+function spendRead(walk: DocumentWalk, descriptor: Descriptor): void {
   if (walk.readsLeft === 0) throw tooLarge(descriptor, `more than ${READS_MAX} documents`);
   walk.readsLeft -= 1;
 }
@@ -151,8 +190,11 @@ async function descend(walk: Walk, path: readonly Node[]): Promise<readonly Node
 
 /** Attestations and things that are no image at all are never what a machine runs. */
 function isCandidate({ mediaType, platform }: Descriptor): boolean {
-  if (!isManifestType(mediaType) && !isIndexType(mediaType)) return false;
-  return platform === undefined || isRunnable(platform);
+  return isDocumentType({ mediaType }) && (platform === undefined || isRunnable(platform));
+}
+
+function isDocumentType({ mediaType }: Pick<Descriptor, "mediaType">): boolean {
+  return isManifestType(mediaType) || isIndexType(mediaType);
 }
 
 async function platformOf(walk: Walk, node: Node | undefined): Promise<Platform | undefined> {

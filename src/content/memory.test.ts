@@ -1,5 +1,6 @@
-import { createMemoryStore } from "#content";
+import { createMemoryPushSessions, createMemoryStore } from "#content";
 import {
+  pushSessionsConformance,
   repositoriesConformance,
   storeConformance,
   uploadsConformance,
@@ -17,3 +18,7 @@ const open = async () => {
 };
 repositoriesConformance("createMemoryStore().repositories", open);
 uploadsConformance("createMemoryStore().uploads", open);
+pushSessionsConformance("createMemoryPushSessions()", async () => ({
+  pushSessions: createMemoryPushSessions(),
+  async [Symbol.asyncDispose]() {},
+}));

@@ -14,9 +14,13 @@ export {
   type ImageGraph,
   platformWarning,
   readImageGraph,
+  readWholeGraph,
+  type WholeGraph,
 } from "./graph.ts";
 export { createHasher, digestOf, type Hasher } from "./hash.ts";
 export { createMemoryStore, type MemoryStore } from "./memory.ts";
+export { createMemoryPushSessions } from "./memory-push-sessions.ts";
+export { createMemoryRegistry, type MemoryRegistry } from "./memory-target.ts";
 export type {
   ByteRange,
   CallOptions,
@@ -31,6 +35,14 @@ export type {
 } from "./ports.ts";
 export { bytesIn, gapsIn, withRange } from "./ranges.ts";
 export type { HeldManifest, Page, PutOptions, Repositories } from "./repositories.ts";
+export type {
+  PushBlobOptions,
+  PushedBlob,
+  PushManifestOptions,
+  PushSession,
+  PushSessions,
+  Target,
+} from "./target.ts";
 export type { AppendOptions, Upload, Uploads } from "./uploads.ts";
 export {
   contentMissing,

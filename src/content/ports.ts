@@ -1,4 +1,4 @@
-import type { Descriptor } from "#oci";
+import type { Descriptor, Digest } from "#oci";
 
 /** Every call that may take time can be given up. */
 export interface CallOptions {
@@ -53,11 +53,19 @@ export interface Fetcher {
 
 /** One repository of a registry: where an image comes from. */
 export interface Source extends Resolver, Fetcher {
+  /** The host that answers, with port, where that is not the registry of the image's name. */
+  readonly host?: string | undefined;
   /**
    * How many more contents, or ranges of one, would begin to come from there at once, because nobody
    * else waits for the place. Undefined where nothing is known of it.
    */
-  readonly spareTransfers?: number;
+  readonly spareTransfers?: number | undefined;
+  /**
+   * The manifests of the repository that refer to this one: signatures, bills of materials. From the
+   * registry's own list, else from the fallback tag (C-120, C-121); empty when there are none. A source
+   * that can't have any leaves the method out.
+   */
+  referrers?(subject: Digest, options: ResolveOptions): Promise<readonly Descriptor[]>;
 }
 
 /**

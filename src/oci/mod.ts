@@ -42,3 +42,10 @@ export {
   parsePlatform,
   selectPlatform,
 } from "./platform.ts";
+export {
+  cosignTags,
+  formatReferrers,
+  referrerEntry,
+  referrersTag,
+  subjectTagOf,
+} from "./referrers.ts";

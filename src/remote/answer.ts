@@ -2,6 +2,7 @@ import { Failure, formatDuration, printable, quoted } from "#base";
 import type { Access } from "#credential";
 import { isJsonObject } from "#oci";
 import { readBounded } from "./body.ts";
+import { cannot } from "./network-failure.ts";
 import { retryAfterMs } from "./retry.ts";
 import { type Answer, discard } from "./transport.ts";
 
@@ -43,14 +44,15 @@ export async function answerFailure(answer: Answer, context: AnswerContext): Pro
   const kind = kindOf(answer, context);
   return new Failure({
     code: kind.code,
-    message: `Cannot fetch ${answer.asked.subject}: ${speaker(answer, context)} answered ${status}${words}, expected 200`,
+    message: `${cannot(answer.asked)}: ${speaker(answer, context)} answered ${status}${words}, expected 200`,
     hint: kind.hint,
     transient: isTransient(answer),
     ...(waitMs === undefined || !isTransient(answer) ? {} : { retryAfterMs: waitMs }),
   });
 }
 
-function speaker({ asked }: Answer, { registry }: AnswerContext): string {
+/** Who answered, for messages: the registry, or another host in its place. */
+export function speaker({ asked }: Answer, { registry }: AnswerContext): string {
   return asked.host === registry ? registry : `${asked.host}, for ${registry},`;
 }
 
@@ -110,18 +112,23 @@ function missingHint({ access }: AnswerContext): string {
     : `${hidden} with the credential of ${printable(access.origin)}`;
 }
 
-/** The registry's own words in parentheses, made safe; nothing when it had none. */
+/** The registry's own words; see {@link wordsIn}. */
 async function wordsOf(answer: Answer, { stallMs, redact }: AnswerContext): Promise<string> {
   if (isWebPage(answer)) {
     await discard(answer);
     return " with a web page";
   }
-  const text = redact(await readText(answer, stallMs));
+  return wordsIn(redact(await readText(answer, stallMs)));
+}
+
+/** The first error that a text tells, in parentheses, made safe; nothing when it tells none. */
+export function wordsIn(text: string): string {
   const words = readJsonErrors(text) ?? readXmlCode(text);
   return words === undefined ? "" : ` (${words})`;
 }
 
-async function readText(answer: Answer, stallMs: number): Promise<string> {
+/** The body of an error, as far as errors go. */
+export async function readText(answer: Answer, stallMs: number): Promise<string> {
   try {
     const bytes = await readBounded(answer, ERROR_BYTES_MAX, { stallMs });
     return bytes === undefined ? "" : new TextDecoder().decode(bytes);

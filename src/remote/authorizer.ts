@@ -4,6 +4,7 @@ import { abortable } from "./abortable.ts";
 import { type AnswerContext, credentialHint } from "./answer.ts";
 import { chooseChallenge, type UsableChallenge } from "./challenge.ts";
 import type { Locality } from "./locality.ts";
+import { cannot, type Errand } from "./network-failure.ts";
 import { safeRealm } from "./realm.ts";
 import { mergeScopes } from "./scope.ts";
 import {
@@ -31,19 +32,17 @@ export interface AuthorizerOptions {
 }
 
 /** A request to a token service. */
-export interface TokenExchange {
+export interface TokenExchange extends Errand {
   readonly method: "GET" | "POST";
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
-  readonly subject: string;
 }
 
 /** What a request is for. */
-export interface Purpose {
-  /** `repository:<path>:pull`. */
+export interface Purpose extends Errand {
+  /** `repository:<path>:pull`, or several with a space between them. */
   readonly scope: string;
-  readonly subject: string;
   readonly signal: AbortSignal;
 }
 
@@ -148,7 +147,7 @@ export class Authorizer {
     refused: Authorization | undefined,
   ): Promise<Authorization> {
     if (challenge.scheme === "basic") return this.#answerBasic(answer, purpose, refused);
-    const known = this.#scopes.get(purpose.scope) ?? [purpose.scope];
+    const known = this.#scopes.get(purpose.scope) ?? purpose.scope.split(" ");
     this.#scopes.set(purpose.scope, mergeScopes(challenge.scopes, known));
     return this.#withToken(answer.url, challenge, purpose);
   }
@@ -158,7 +157,7 @@ export class Authorizer {
     const challenge = chooseChallenge(answer.headers.get("www-authenticate") ?? "");
     if (challenge?.scheme !== "bearer") return undefined;
     const request = await this.#tokenRequest(answer.url, challenge, purpose, undefined);
-    const token = await this.#ask({ ...request, scopes: challenge.scopes }, purpose.subject);
+    const token = await this.#ask({ ...request, scopes: challenge.scopes }, purpose);
     return `Bearer ${token.value.reveal()}`;
   }
 
@@ -191,7 +190,7 @@ export class Authorizer {
     challenge: BearerChallenge,
     purpose: Purpose,
   ): Promise<Authorization> {
-    const scopes = this.#scopes.get(purpose.scope) ?? [purpose.scope];
+    const scopes = this.#scopes.get(purpose.scope) ?? purpose.scope.split(" ");
     const key = JSON.stringify([challenge.realm, challenge.service, [...scopes].sort()]);
     const cached = this.#tokens.get(key);
     if (cached !== undefined && this.#options.clock.monotonic() < cached.expiresAtMs) {
@@ -213,11 +212,11 @@ export class Authorizer {
     challenge: BearerChallenge,
     purpose: Purpose & { readonly scopes: readonly string[] },
   ): Promise<Token> {
-    const { subject, signal, scopes } = purpose;
+    const { signal, scopes } = purpose;
     const ask = async (credential: Resolved | undefined) => {
       const usable = toTokenCredential(credential, this.#rotated);
       const request = await this.#tokenRequest(registry, challenge, purpose, usable);
-      return this.#ask({ ...request, scopes }, subject);
+      return this.#ask({ ...request, scopes }, purpose);
     };
     const wasAsked = this.#helperAnswer !== undefined;
     const isHelper = this.#options.access.credential?.kind === "helper";
@@ -236,7 +235,7 @@ export class Authorizer {
   async #tokenRequest(
     registry: URL,
     challenge: BearerChallenge,
-    { subject }: Purpose,
+    { subject, verb }: Purpose,
     credential: PasswordOrIdentity | undefined,
   ): Promise<Omit<TokenRequest, "scopes">> {
     const realm = await safeRealm(challenge.realm, {
@@ -245,6 +244,7 @@ export class Authorizer {
       locality: this.#options.locality,
       hasCredential: credential !== undefined,
       subject,
+      verb,
     });
     return {
       realm,
@@ -253,7 +253,7 @@ export class Authorizer {
     };
   }
 
-  async #ask(request: TokenRequest, subject: string): Promise<Token> {
+  async #ask(request: TokenRequest, { subject, verb }: Errand): Promise<Token> {
     const { clock, locality, send, context } = this.#options;
     this.#remember(request.credential);
     const token = await fetchToken(request, {
@@ -261,7 +261,7 @@ export class Authorizer {
       locality,
       context: context(),
       send: (method, url, headers, body) =>
-        send({ method, url, headers, subject, ...(body === undefined ? {} : { body }) }),
+        send({ method, url, headers, subject, verb, ...(body === undefined ? {} : { body }) }),
     });
     if (request.credential?.kind === "identity-token")
       this.#rotated = token.refresh ?? this.#rotated;
@@ -338,7 +338,7 @@ export class Authorizer {
     const { registry, access } = this.#options;
     return new Failure({
       code: "registry-unauthorized",
-      message: `Cannot fetch ${asked.subject}: ${registry} answered 401 ${how}, expected 200`,
+      message: `${cannot(asked)}: ${registry} answered 401 ${how}, expected 200`,
       hint: credentialHint({ registry, access }),
     });
   }

@@ -1,4 +1,5 @@
 import { type Clock, Failure, formatDuration } from "#base";
+import { cannot, type Errand } from "./network-failure.ts";
 import type { CallPatience } from "./reachability.ts";
 import { RETRY_AFTER_WAITED_MS_MAX, retryAfterMs } from "./retry.ts";
 import type { Answer } from "./transport.ts";
@@ -76,15 +77,16 @@ export class HostLimits {
    */
   async wait(
     host: string,
-    { subject, patience, signal }: { subject: string; patience: CallPatience; signal: AbortSignal },
+    errand: Errand & { patience: CallPatience; signal: AbortSignal },
   ): Promise<void> {
     const { clock } = this.#options;
+    const { patience, signal } = errand;
     for (;;) {
       const pause = this.#pauses.get(host);
       const leftMs = pause === undefined ? 0 : pause.untilMs - clock.monotonic();
       if (pause === undefined || leftMs <= 0) return;
       if (patience === "brief" || leftMs > RETRY_AFTER_WAITED_MS_MAX) {
-        throw waiting(host, subject, pause.status, leftMs);
+        throw waiting(host, errand, pause.status, leftMs);
       }
       await clock.sleep(leftMs, signal);
     }
@@ -114,11 +116,11 @@ function leadingNumber(header: string | null): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-function waiting(host: string, subject: string, status: number, leftMs: number): Failure {
+function waiting(host: string, errand: Errand, status: number, leftMs: number): Failure {
   const isRateLimit = status === 429;
   return new Failure({
     code: isRateLimit ? "registry-rate-limited" : "registry-error",
-    message: `Cannot fetch ${subject}: ${host} answered ${status} before and asked to be left alone for ${formatDuration(leftMs)} more, expected to be allowed to ask`,
+    message: `${cannot(errand)}: ${host} answered ${status} before and asked to be left alone for ${formatDuration(leftMs)} more, expected to be allowed to ask`,
     hint: isRateLimit
       ? "Wait, or give a credential with a higher limit; anonymous pulls have the lowest"
       : `The trouble is at ${host}: run the command again later, or look at its log`,

@@ -63,10 +63,21 @@ function troubleOf(error: unknown): NetworkTrouble {
   return TROUBLE_BY_CODE[code] ?? (CERTIFICATE_CODE.test(code) ? "certificate" : "interrupted");
 }
 
-/** What was asked of whom, for messages. */
-export interface Asked {
-  /** What a person wanted, in their words: `"quay.io/team/app:1.2"`. */
+/** What a person wanted, for messages. */
+export interface Errand {
+  /** In their words: `"quay.io/team/app:1.2"`. */
   readonly subject: string;
+  /** What was to be done to it; `fetch` by default. */
+  readonly verb?: "fetch" | "push" | undefined;
+}
+
+/** How a message about an errand begins: `Cannot fetch "quay.io/team/app:1.2"`. */
+export function cannot({ subject, verb = "fetch" }: Errand): string {
+  return `Cannot ${verb} ${subject}`;
+}
+
+/** What was asked of whom, for messages. */
+export interface Asked extends Errand {
   /** The host that was asked; never a whole URL, whose query may be a signature. */
   readonly host: string;
   /** The proxy in between, without its userinfo. */
@@ -86,7 +97,7 @@ export function headersTimedOut(asked: Asked, timeoutMs: number): NetworkFailure
 }
 
 const UNTRUSTED_HINT =
-  "Give the authority's certificate: `caFile` in the site file's credentials, `certificates` in the user data";
+  "Give the authority's certificate: `caFile` where the site file names the registry (credentials, localRegistry), `certificates` in the user data";
 
 /** What another certificate authority would not mend. */
 const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
@@ -97,13 +108,12 @@ const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
 };
 
 function describe(trouble: NetworkTrouble, asked: Asked, detail: string): NetworkFailure {
-  const { subject, host, proxyHost } = asked;
+  const { host, proxyHost } = asked;
   const peer = proxyHost === undefined ? host : `the proxy ${proxyHost} to ${host}`;
-  const cannot = `Cannot fetch ${subject}:`;
   const unreachable = (state: string, hint: string) =>
     new NetworkFailure(trouble, {
       code: "registry-unreachable",
-      message: `${cannot} ${state}`,
+      message: `${cannot(asked)}: ${state}`,
       hint,
       transient: true,
     });
@@ -141,19 +151,19 @@ function describe(trouble: NetworkTrouble, asked: Asked, detail: string): Networ
     case "no-tls":
       return new NetworkFailure(trouble, {
         code: "registry-protocol",
-        message: `${cannot} ${peer} speaks no TLS that we know, expected https`,
+        message: `${cannot(asked)}: ${peer} speaks no TLS that we know, expected https`,
         hint: "If the registry serves plain http, declare it insecure; else check its port",
       });
     case "certificate":
       return new NetworkFailure(trouble, {
         code: "registry-certificate",
-        message: `${cannot} the certificate of ${host} is not trusted (${detail}), expected one from a trusted authority and for this name`,
+        message: `${cannot(asked)}: the certificate of ${host} is not trusted (${detail}), expected one from a trusted authority and for this name`,
         hint: CERTIFICATE_HINTS[detail] ?? UNTRUSTED_HINT,
       });
     case "protocol":
       return new NetworkFailure(trouble, {
         code: "registry-protocol",
-        message: `${cannot} the answer of ${peer} is no valid HTTP (${detail}), expected a registry's answer`,
+        message: `${cannot(asked)}: the answer of ${peer} is no valid HTTP (${detail}), expected a registry's answer`,
         hint: "Check that the address and port are those of a registry",
       });
   }

@@ -12,10 +12,12 @@ function startCall(
   reachability: Reachability,
   callerSignal = signal,
   patience: CallPatience = "full",
+  subject = '"x"',
 ) {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const begun = Promise.withResolvers<void>();
-  const ended = reachability.run(patience, callerSignal, () => {
+  const call = { patience, errand: { subject }, signal: callerSignal };
+  const ended = reachability.run(call, () => {
     begun.resolve();
     return promise;
   });
@@ -84,4 +86,20 @@ test("what one attempt found is enough for brief calls, and full ones still try"
   full.reject(failure);
   expect(await failureOf(full.ended)).toBe(failure);
   expect(await failureOf(startCall(reachability).ended)).toBe(failure);
+});
+
+test("a call that fails for what another found tells of its own errand", async () => {
+  const reachability = new Reachability(createManualClock());
+  const first = startCall(reachability);
+  await first.begun;
+  const failure = nobody();
+  reachability.foundNobody(failure);
+  first.reject(failure);
+  expect(await failureOf(first.ended)).toBe(failure);
+  const { message, code, transient } = await failureOf(
+    startCall(reachability, signal, "full", '"y"').ended,
+  );
+  expect({ code, transient }).toEqual({ code: "registry-unreachable", transient: true });
+  expect(message).toStartWith('Cannot fetch "y": registry.example refused the connection');
+  expect(message).not.toContain('"x"');
 });

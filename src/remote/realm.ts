@@ -1,9 +1,10 @@
 import { Failure, printable } from "#base";
 import { hostOf, isAddress, isLocalAddress } from "./address.ts";
 import type { Locality } from "./locality.ts";
+import { cannot, type Errand } from "./network-failure.ts";
 
 /** What decides whether a token service may be asked. */
-export interface RealmRules {
+export interface RealmRules extends Errand {
   /** The registry as it is spoken to: scheme, host, port. */
   readonly registry: URL;
   /** Hosts, with or without port, that a person declared to be good. */
@@ -11,7 +12,6 @@ export interface RealmRules {
   readonly locality: Locality;
   /** Whether a credential goes along. An anonymous request gives nothing away. */
   readonly hasCredential: boolean;
-  readonly subject: string;
 }
 
 /**
@@ -101,10 +101,10 @@ function realmHost(url: URL): string {
   return printable(url.host, 120);
 }
 
-function refused({ registry, subject }: RealmRules, why: string, declarable?: URL): Failure {
+function refused(rules: RealmRules, why: string, declarable?: URL): Failure {
   return new Failure({
     code: "token-realm-refused",
-    message: `Cannot fetch ${subject}: ${registry.host} sends us elsewhere for a token, and ${why}, expected a token service that belongs to the registry`,
+    message: `${cannot(rules)}: ${rules.registry.host} sends us elsewhere for a token, and ${why}, expected a token service that belongs to the registry`,
     hint:
       declarable === undefined
         ? "Tell the operator of the registry: its WWW-Authenticate header names a token service that is not safe to ask"

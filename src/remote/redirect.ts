@@ -1,6 +1,7 @@
 import { Failure, printable } from "#base";
 import { hostOf, isLoopbackHost } from "./address.ts";
 import type { Locality } from "./locality.ts";
+import { cannot } from "./network-failure.ts";
 import { type Answer, discard } from "./transport.ts";
 
 /** Longest chain of redirects that is followed. */
@@ -46,11 +47,25 @@ async function nextHop(answer: Answer, registry: URL, locality: Locality): Promi
   if (!URL.canParse(location, answer.url.href)) {
     throw new Failure({
       code: "registry-protocol",
-      message: `Cannot fetch ${answer.asked.subject}: ${answer.asked.host} redirects to what is no URL, expected one`,
+      message: `${cannot(answer.asked)}: ${answer.asked.host} redirects to what is no URL, expected one`,
       hint: "Tell the operator of the registry: its Location header is broken",
     });
   }
-  const next = new URL(location, answer.url.href);
+  return safeHop(answer, new URL(location, answer.url.href), registry, locality);
+}
+
+/**
+ * Where an answer points, if we let ourselves be sent there.
+ *
+ * @throws {Failure} `redirect-refused`
+ */
+export async function safeHop(
+  answer: Answer,
+  location: URL,
+  registry: URL,
+  locality: Locality,
+): Promise<URL> {
+  const next = new URL(location);
   next.hash = "";
   if (next.protocol !== "https:" && next.protocol !== "http:") {
     throw refused(answer, next, "only https and http are followed");
@@ -83,7 +98,7 @@ function refused({ asked }: Answer, next: URL, why: string): Failure {
   const target = printable(`${next.protocol}//${next.host}`, 120);
   return new Failure({
     code: "redirect-refused",
-    message: `Cannot fetch ${asked.subject}: ${asked.host} redirects to ${target}, and ${why}, expected a safe redirect`,
+    message: `${cannot(asked)}: ${asked.host} redirects to ${target}, and ${why}, expected a safe redirect`,
     hint: "Tell the operator of the registry; when it is your own, correct the address under which it redirects",
   });
 }

@@ -1,4 +1,4 @@
-import type { Clock } from "#base";
+import type { Clock, Failure } from "#base";
 import type { Access, CredentialHelpers } from "#credential";
 import { hostOf, isLoopbackHost } from "./address.ts";
 import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
@@ -8,8 +8,9 @@ import type { HostLimits } from "./host-limits.ts";
 import type { Lane, Place } from "./lane.ts";
 import type { Locality } from "./locality.ts";
 import { NetworkFailure } from "./network-failure.ts";
+import type { PushManner } from "./push-manner.ts";
 import { type CallPatience, Reachability } from "./reachability.ts";
-import { followRedirects } from "./redirect.ts";
+import { followRedirects, safeHop } from "./redirect.ts";
 import { type Patience, withRetries } from "./retry.ts";
 import {
   type Answer,
@@ -19,6 +20,7 @@ import {
   type TransportOptions,
 } from "./transport.ts";
 import { type Trust, trustFor } from "./trust.ts";
+import { readLocation } from "./upload-location.ts";
 import type { WarningLog } from "./warning-log.ts";
 
 /** What all clients of a process share. */
@@ -34,19 +36,29 @@ export interface ClientPorts {
   readonly limits: HostLimits;
   /** The bodies that come from this registry, whoever asks for them. */
   readonly lane: Lane;
+  /** Shared like the lane. */
+  readonly pushManner: PushManner;
+  /** The one scheme that it is asked by; without it, https and then what {@link Access} allows. */
+  readonly scheme?: "https" | "http";
   /** Aborted when the process needs no registry any more. */
   readonly lifetime: AbortSignal;
 }
 
 /** A request to a registry, in the registry's terms. */
-export interface RegistryRequest extends Purpose {
-  readonly method: "GET" | "HEAD";
-  /** From `/v2/` on. */
-  readonly path: string;
+export interface RegistryRequest
+  extends Purpose,
+    Pick<Exchange, "body" | "answerTimeoutMs" | "isLone"> {
+  readonly method: Exchange["method"];
+  /** From `/v2/` on; or the URL that the registry gave for this, checked by `safeHop` (C-102). */
+  readonly path: string | URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly patience: CallPatience;
   /** How much of a blob is wanted; undefined for what is no blob. See {@link Exchange.load}. */
   readonly blobBytes?: number | undefined;
+  /** One attempt, because the same request twice is not the same: the caller knows how to go on. */
+  readonly isOnce?: boolean;
+  /** Tells what an answer means that is none to the request. That of a pull by default. */
+  readonly explain?: (answer: Answer, context: AnswerContext) => Promise<Failure>;
 }
 
 /**
@@ -60,6 +72,11 @@ export class RegistryClient {
   readonly #reachability: Reachability;
   readonly #authorizer: Authorizer;
   #trust: Trust | undefined;
+  /**
+   * Whether it keeps lists of referrers; undefined until it was asked for one. Who asks finds out, for
+   * all of its repositories.
+   */
+  keepsReferrers: boolean | undefined;
   /** The base URL that answered; until one has, {@link RegistryClient.#candidates} are tried. */
   #base: URL | undefined;
 
@@ -67,7 +84,7 @@ export class RegistryClient {
     this.#host = host;
     this.#access = access;
     this.#ports = ports;
-    this.#reachability = new Reachability(ports.clock);
+    this.#reachability = new Reachability(ports.clock, ports.patience.coolDownMs);
     this.#authorizer = new Authorizer({
       registry: host,
       access,
@@ -101,6 +118,43 @@ export class RegistryClient {
     return this.#ports.lane.enter(sizeBytes, signal);
   }
 
+  /** Tells the operator something about this registry, once. */
+  tell(message: string): void {
+    this.#ports.warnings.say(this.#host, message);
+  }
+
+  /** Its host, with port. */
+  get host(): string {
+    return this.#host;
+  }
+
+  get clock(): Clock {
+    return this.#ports.clock;
+  }
+
+  get random(): () => number {
+    return this.#ports.random;
+  }
+
+  get patience(): Patience {
+    return this.#ports.patience;
+  }
+
+  /** What this host was found to bear of what is pushed to it. */
+  get pushManner(): PushManner {
+    return this.#ports.pushManner;
+  }
+
+  /**
+   * Where the registry says that an upload goes on, if it is safe to follow it there (C-102).
+   *
+   * @throws {Failure} `registry-protocol`, `redirect-refused`
+   */
+  uploadLocation(answer: Answer): Promise<URL> {
+    const location = readLocation(answer);
+    return safeHop(answer, location, this.#base ?? answer.url, this.#ports.locality);
+  }
+
   /** What explains an answer of this registry. */
   context(): AnswerContext {
     return {
@@ -122,9 +176,11 @@ export class RegistryClient {
   request(request: RegistryRequest): Promise<Answer> {
     const { clock, random } = this.#ports;
     const { signal } = request;
+    if (request.isOnce === true) return this.#attempt(request);
     const isBrief = request.patience === "brief";
     const patience = isBrief ? { ...this.#ports.patience, attempts: 1 } : this.#ports.patience;
-    return this.#reachability.run(request.patience, signal, () =>
+    const call = { patience: request.patience, errand: request, signal };
+    return this.#reachability.run(call, () =>
       withRetries(() => this.#attempt(request), { patience, clock, random, signal }),
     );
   }
@@ -132,20 +188,22 @@ export class RegistryClient {
   async #attempt(request: RegistryRequest): Promise<Answer> {
     let answer = await this.#authorised(request);
     if (answer.status === 401) answer = await this.#asStranger(request, answer);
-    if (this.#isForeign(answer) && EXPIRED_STATUSES.has(answer.status)) {
+    const isReading = request.method === "GET" || request.method === "HEAD";
+    if (isReading && this.#isForeign(answer) && EXPIRED_STATUSES.has(answer.status)) {
       // The address that the registry gave has run out; it gives a new one (C-44).
       await discard(answer);
       answer = await this.#authorised(request);
     }
     if (!isTransient(answer)) return answer;
     this.#ports.lane.troubled();
-    throw await answerFailure(answer, this.context());
+    throw await (request.explain ?? answerFailure)(answer, this.context());
   }
 
   /** A 401 of the registry is answered here; one from elsewhere is returned. */
   async #authorised(request: RegistryRequest): Promise<Answer> {
     const base = this.#base ?? this.#candidates()[0];
-    let authorization = base && (await this.#authorizer.anticipate(base, request));
+    const isElsewhere = request.path instanceof URL && request.path.origin !== base.origin;
+    let authorization = isElsewhere ? undefined : await this.#authorizer.anticipate(base, request);
     for (let round = 0; ; round += 1) {
       const answer = await this.#follow(
         await this.#first(request, authorization),
@@ -191,8 +249,9 @@ export class RegistryClient {
     const bases = this.#base === undefined ? this.#candidates() : [this.#base];
     for (const [i, base] of bases.entries()) {
       try {
-        const answer = await this.#send(request, new URL(request.path, base), authorization);
-        this.#found(base, i > 0);
+        const url = new URL(request.path, base);
+        const answer = await this.#send(request, url, authorization);
+        if (url.origin === base.origin) this.#found(base, i > 0);
         return answer;
       } catch (error) {
         if (!(error instanceof NetworkFailure)) throw error;
@@ -219,22 +278,30 @@ export class RegistryClient {
 
   /** https; plain http after it only for registries declared insecure and for this machine (C-154). */
   #candidates(): readonly [URL, ...URL[]] {
+    const { scheme } = this.#ports;
+    if (scheme !== undefined) return [new URL(`${scheme}://${this.#host}`)];
     const https = new URL(`https://${this.#host}`);
     const mayUsePlain = this.#access.insecure || isLoopbackHost(hostOf(https));
     return mayUsePlain ? [https, new URL(`http://${this.#host}`)] : [https];
   }
 
   #send(
-    { method, headers, subject, signal, patience, blobBytes: bytes }: RegistryRequest,
+    request: RegistryRequest,
     url: URL,
     authorization: Pick<Authorization, "header"> | undefined,
   ): Promise<Answer> {
+    const { method, headers, subject, verb, signal, patience, blobBytes: bytes } = request;
+    const { body, answerTimeoutMs, isLone } = request;
     return this.#exchange({
       method,
       url,
+      ...(body === undefined ? {} : { body }),
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
+      ...(isLone === undefined ? {} : { isLone }),
       headers:
         authorization === undefined ? headers : { ...headers, Authorization: authorization.header },
       subject,
+      verb,
       signal,
       patience,
       ...(bytes === undefined ? {} : { load: { bytes, endurance: this.endurance } }),

@@ -1,17 +1,23 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "#base";
-import type { Source } from "#content";
+import { createMemoryPushSessions, type PushSessions, type Source, type Target } from "#content";
 import type { Access, Credential, CredentialHelpers } from "#credential";
 import { canonicalDomain, type Reference } from "#reference";
 import type { Throttle } from "./body.ts";
 import { Connections } from "./connection.ts";
 import { HostLimits, type RemoteWait } from "./host-limits.ts";
+import { RemoteJsonApi } from "./json-api.ts";
 import { Lane } from "./lane.ts";
 import { Locality } from "./locality.ts";
 import type { ProxySettings } from "./proxy.ts";
+import { PushManner } from "./push-manner.ts";
+import { PushTarget } from "./push-target.ts";
+import type { Quirk } from "./quirks.ts";
 import { RegistryClient } from "./registry-client.ts";
 import { Repository } from "./repository.ts";
 import { PATIENCE, type Patience } from "./retry.ts";
+import { SerialTasks } from "./serial-tasks.ts";
+import type { TransportOptions } from "./transport.ts";
 import { type RemoteNotice, WarningLog } from "./warning-log.ts";
 
 export type { Throttle } from "./body.ts";
@@ -38,6 +44,23 @@ export interface RemoteOptions {
   /** Asked for every byte of manifests and blobs. Time that it takes is no stall. */
   readonly throttle?: Throttle;
   readonly patience?: Patience;
+  /** Remembers uploads beyond the death of the process; those of this process by default. */
+  readonly pushSessions?: PushSessions;
+  /**
+   * Hosts, with port, beside which none is asked but those of local networks: neither by a redirect nor
+   * for a token. Everybody may be asked without it.
+   */
+  readonly confinedTo?: readonly string[];
+  /** How registries want to be pushed to, before those that are known ({@link QUIRKS}). */
+  readonly quirks?: readonly Quirk[];
+}
+
+/** How a registry is asked that stands for another host. */
+export interface MirrorWay {
+  /** The one that it is asked by; without it, https and then what the access allows. */
+  readonly scheme?: "https" | "http";
+  /** That host, which the registry is told with each request. */
+  readonly namespace?: string;
 }
 
 /** All registries, for one process: connections, tokens and what was learned about hosts are shared. */
@@ -45,6 +68,9 @@ export class Remote {
   readonly #options: RemoteOptions;
   readonly #clients = new Map<string, RegistryClient>();
   readonly #lanes = new Map<string, Lane>();
+  readonly #pushManners = new Map<string, PushManner>();
+  readonly #referrerLists = new SerialTasks();
+  readonly #pushSessions: PushSessions;
   readonly #connections = new Connections();
   readonly #lifetime = new AbortController();
   readonly #warnings: WarningLog;
@@ -60,6 +86,7 @@ export class Remote {
       onWait: options.onWait ?? (() => undefined),
     });
     this.#locality = new Locality(options);
+    this.#pushSessions = options.pushSessions ?? createMemoryPushSessions();
   }
 
   /**
@@ -78,6 +105,41 @@ export class Remote {
   }
 
   /**
+   * A repository of a registry that stands for another host, as a runtime asks it. Nothing is sent yet.
+   */
+  mirror(reference: Reference, access: Access, { scheme, namespace }: MirrorWay): Repository {
+    const client = this.#client(reference, access, scheme);
+    return new Repository(reference, client, { stallMs: this.#patience.stallMs }, namespace);
+  }
+
+  /**
+   * The repository of a reference as a place to put images; its tag and digest take no part.
+   *
+   * Nothing is sent yet. What the target throws names the registry and what was to be pushed.
+   */
+  target(reference: Reference, access: Access): Target {
+    const client = this.#client(reference, access);
+    return new PushTarget(reference, client, {
+      reading: { stallMs: this.#patience.stallMs },
+      sessions: this.#pushSessions,
+      referrerLists: this.#referrerLists,
+    });
+  }
+
+  /**
+   * The JSON API that a registry has beside the distribution protocol, reached as the registry is.
+   *
+   * @param address `host:port`
+   */
+  api(address: string, access: Access): RemoteJsonApi {
+    const { clock, random, helpers } = this.#options;
+    return new RemoteJsonApi(address, access, {
+      ...{ clock, random, helpers, patience: this.#patience, transport: this.#transport },
+      ...{ limits: this.#limits, warnings: this.#warnings },
+    });
+  }
+
+  /**
    * Whether requests for this registry fail at once for the moment: it could not be reached at all
    * (name, connection, time-out) through all attempts of an earlier call, less than half a minute ago.
    */
@@ -91,36 +153,56 @@ export class Remote {
     this.#lifetime.abort(new Error("The client was closed"));
   }
 
+  get #transport(): TransportOptions {
+    const { userAgent, proxy } = this.#options;
+    return {
+      userAgent,
+      proxy,
+      headerTimeoutMs: this.#patience.headerTimeoutMs,
+      stallMs: this.#patience.stallMs,
+      connections: this.#connections,
+      ...(this.#options.confinedTo === undefined ? {} : { mayAsk: (url) => this.#mayAsk(url) }),
+    };
+  }
+
+  async #mayAsk(url: URL): Promise<boolean> {
+    if (this.#options.confinedTo?.includes(url.host) === true) return true;
+    return this.#locality.isLocal(url);
+  }
+
   get #patience(): Patience {
     return this.#options.patience ?? PATIENCE;
   }
 
-  #client({ domain }: Reference, access: Access): RegistryClient {
+  #client({ domain }: Reference, access: Access, scheme?: MirrorWay["scheme"]): RegistryClient {
     const host = apiHost(domain);
-    const key = `${host} ${accessKey(access)}`;
+    const key = `${scheme ?? ""} ${host} ${accessKey(access)}`;
     const known = this.#clients.get(key);
     if (known !== undefined) return known;
-    const { clock, random, helpers, trustedTokenHosts, userAgent, proxy } = this.#options;
+    const { clock, random, helpers, trustedTokenHosts } = this.#options;
     const client = new RegistryClient(host, access, {
       clock,
       random,
       helpers,
       trustedTokenHosts,
       patience: this.#patience,
-      transport: {
-        userAgent,
-        proxy,
-        headerTimeoutMs: this.#patience.headerTimeoutMs,
-        connections: this.#connections,
-      },
+      transport: this.#transport,
       locality: this.#locality,
       warnings: this.#warnings,
       limits: this.#limits,
       lane: this.#lane(host),
+      pushManner: this.#pushManner(host),
+      ...(scheme === undefined ? {} : { scheme }),
       lifetime: this.#lifetime.signal,
     });
     this.#clients.set(key, client);
     return client;
+  }
+
+  #pushManner(host: string): PushManner {
+    const manner = this.#pushManners.get(host) ?? new PushManner(host, this.#options.quirks);
+    this.#pushManners.set(host, manner);
+    return manner;
   }
 
   #lane(host: string): Lane {
@@ -131,7 +213,7 @@ export class Remote {
 }
 
 /** Docker Hub answers elsewhere than its name says (C-153). */
-function apiHost(domain: string): string {
+export function apiHost(domain: string): string {
   const canonical = canonicalDomain(domain);
   return canonical === "docker.io" ? "registry-1.docker.io" : canonical;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { assert, Failure, printable, quoted } from "#base";
-import type { ByteRange, FetchOptions, ResolveOptions, Source } from "#content";
+import type { ByteRange, CallOptions, FetchOptions, ResolveOptions, Source } from "#content";
 import {
   bareMediaType,
   type Descriptor,
@@ -22,8 +22,10 @@ import { type Reference, repositoryName } from "#reference";
 import { answerFailure, isWebPage, WEB_PAGE_HINT } from "./answer.ts";
 import { type BodyReading, readBounded, type Section, watchedBody } from "./body.ts";
 import type { Place } from "./lane.ts";
+import type { Errand } from "./network-failure.ts";
 import { type RangeHolding, rangeHeaders, rangeHolding, strongEtag } from "./range.ts";
 import type { CallPatience } from "./reachability.ts";
+import { listReferrers } from "./referrers.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { pullScope } from "./scope.ts";
 import { type Answer, discard } from "./transport.ts";
@@ -49,10 +51,20 @@ export class Repository implements Source {
   readonly #path: string;
   readonly #client: RegistryClient;
   readonly #reading: BodyReading;
+  readonly #query: string;
+  /** What it is asked for, for messages. */
+  protected readonly verb: Errand["verb"] = "fetch";
   /** Strong validators of what was opened, to be sent along when more of it is asked for. */
   readonly #etags = new Map<Digest, string>();
 
-  constructor(reference: Reference, client: RegistryClient, reading: BodyReading) {
+  /** @param namespace the host whose mirror the registry is, which it is told with each request (`ns`) */
+  constructor(
+    reference: Reference,
+    client: RegistryClient,
+    reading: BodyReading,
+    namespace?: string,
+  ) {
+    this.#query = namespace === undefined ? "" : `?ns=${encodeURIComponent(namespace)}`;
     this.#name = repositoryName(reference);
     this.#path = reference.path;
     this.#client = client;
@@ -126,6 +138,26 @@ export class Repository implements Source {
     const answer = await this.#openManifest(wanted, size);
     await this.#checkBody(answer, size);
     return watchedBody({ answer, sizeBytes: size, part }, this.#reading);
+  }
+
+  /** See {@link listReferrers}. */
+  referrers(subject: Digest, options: ResolveOptions): Promise<readonly Descriptor[]> {
+    const [client, path, name, reading] = [this.#client, this.#path, this.#name, this.#reading];
+    return listReferrers({ client, path, name, reading }, subject, options);
+  }
+
+  /**
+   * Asks by HEAD whether the registry has a blob. One of another size counts as missing.
+   *
+   * @throws {Failure} whatever keeps the registry from answering
+   */
+  async holds({ digest, size }: Descriptor, { signal }: CallOptions): Promise<boolean> {
+    const head = await this.#request("HEAD", this.#want(digest, signal, "full"), "blobs");
+    await discard(head);
+    if (head.status === 404) return false;
+    if (head.status !== 200) throw await answerFailure(head, this.#client.context());
+    const length = contentLength(head);
+    return length === undefined || length === size;
   }
 
   async #fetchBlob(
@@ -243,10 +275,11 @@ export class Repository implements Source {
   ): Promise<Answer> {
     return this.#client.request({
       method,
-      path: `/v2/${this.#path}/${kind}/${wanted.reference}`,
+      path: `/v2/${this.#path}/${kind}/${wanted.reference}${this.#query}`,
       headers: { Accept: kind === "manifests" ? ACCEPT_MANIFESTS : "*/*", ...headers },
       scope: pullScope(this.#path),
       subject: wanted.subject,
+      verb: this.verb,
       signal: wanted.signal,
       patience: wanted.patience,
       blobBytes,

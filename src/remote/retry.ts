@@ -11,6 +11,8 @@ export interface Patience extends Backoff {
    * no limit to the whole (C-54).
    */
   readonly stallMs: number;
+  /** How long a host that nobody could reach is left alone, in milliseconds. Half a minute without it. */
+  readonly coolDownMs?: number;
 }
 
 /** Waits of about 0.5, 1, 2 and 4 s: a link that flaps is outlived, a dead one is known in time. */

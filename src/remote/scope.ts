@@ -9,6 +9,11 @@ export function pullScope(path: string): string {
   return `repository:${path}:pull`;
 }
 
+/** The scope for pushing to one repository, which takes reading it as well. */
+export function pushScope(path: string): string {
+  return `repository:${path}:pull,push`;
+}
+
 /** All scopes of both lists, in their order, the actions for one resource joined: `a:b:pull,push`. */
 export function mergeScopes(
   challenged: readonly string[],

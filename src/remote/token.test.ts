@@ -97,6 +97,13 @@ describe("asking for a token", () => {
     expect(request && queryOf(request)["scope"]).toBe("repository:team/app:pull");
   });
 
+  test("a token is taken where access_token is there and empty, as Harbor sends it", async () => {
+    await using registry = await startBearerRegistry((_, token) => ({
+      body: JSON.stringify({ token, access_token: "" }),
+    }));
+    expect(await fetchText(sourceAt(registry.address, user))).toBe("a layer");
+  });
+
   test("an identity token goes by POST, and the one that replaces it is used next (C-11, C-14)", async () => {
     const manual = createManualClock();
     await using registry = await startBearerRegistry((_, token) => ({

@@ -4,6 +4,7 @@ import { isJsonObject } from "#oci";
 import { type AnswerContext, answerFailure, credentialHint, isTransient } from "./answer.ts";
 import { readBounded } from "./body.ts";
 import type { Locality } from "./locality.ts";
+import { cannot } from "./network-failure.ts";
 import { followRedirects } from "./redirect.ts";
 import { type Answer, discard } from "./transport.ts";
 
@@ -123,11 +124,12 @@ async function readToken(answer: Answer, { clock, context }: TokenPorts): Promis
   const receivedAtMs = clock.monotonic();
   const bytes = await readBounded(answer, TOKEN_REPLY_BYTES_MAX, context);
   const reply = bytes === undefined ? undefined : parseObject(bytes);
-  const text = reply?.["access_token"] ?? reply?.["token"];
+  // Harbor sends both, and access_token empty.
+  const text = reply?.["access_token"] || reply?.["token"];
   if (reply === undefined || typeof text !== "string" || !TOKEN_TEXT.test(text)) {
     throw new Failure({
       code: "registry-protocol",
-      message: `Cannot fetch ${answer.asked.subject}: the token service ${answer.asked.host} of ${context.registry} gave no token, expected one`,
+      message: `${cannot(answer.asked)}: the token service ${answer.asked.host} of ${context.registry} gave no token, expected one`,
       hint: "A login portal or proxy may answer in its place: open its address by hand from this network",
     });
   }
@@ -168,7 +170,7 @@ async function tokenRefused(
     credential === undefined ? "gives no token without a credential" : "refused the credential";
   return new Failure({
     code: "registry-unauthorized",
-    message: `Cannot fetch ${asked.subject}: the token service ${asked.host} of ${context.registry} ${what} and answered ${status}, expected a token`,
+    message: `${cannot(asked)}: the token service ${asked.host} of ${context.registry} ${what} and answered ${status}, expected a token`,
     hint: credentialHint(context),
     cause: failure,
   });
@@ -177,7 +179,7 @@ async function tokenRefused(
 function foreignRedirect({ asked }: Answer, next: URL): Failure {
   return new Failure({
     code: "redirect-refused",
-    message: `Cannot fetch ${asked.subject}: the token service ${asked.host} redirects to another origin, ${next.host}, expected a token`,
+    message: `${cannot(asked)}: the token service ${asked.host} redirects to another origin, ${next.host}, expected a token`,
     hint: "Tell the operator of the registry: its realm should name the token service itself",
   });
 }

@@ -38,6 +38,16 @@ describe("https and http", () => {
     }
   });
 
+  test("a certificate for another name is refused, and what it is good for is said", async () => {
+    await using registry = await startScriptedServer(openRegistry, serverCertificate);
+    const address = registry.address.replace("127.0.0.1", "other.localhost");
+    const failure = await failureOf(sourceAt(address, trusting).resolve("1", { signal }));
+    expect([failure.code, failure.transient]).toEqual(["registry-certificate", false]);
+    expect(failure.message).toContain(`the certificate of ${address}`);
+    expect(failure.hint).toContain("for other names");
+    expect(registry.requests).toEqual([]);
+  });
+
   test("an insecure registry needs no good certificate", async () => {
     await using registry = await startScriptedServer(openRegistry, stranger);
     expect(await fetchText(sourceAt(registry.address, { ...ANONYMOUS, insecure: true }))).toBe(

@@ -1,20 +1,29 @@
 import { Failure } from "#base";
 import type { Connections, Load } from "./connection.ts";
-import { type Asked, headersTimedOut, networkFailure } from "./network-failure.ts";
+import {
+  type Asked,
+  cannot,
+  type Errand,
+  headersTimedOut,
+  networkFailure,
+} from "./network-failure.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
+import { Deadline, isSized, SendingBody, type SizedBody } from "./sending-body.ts";
 import type { Trust } from "./trust.ts";
 
 /** One HTTP request: what goes over the wire and nothing else. */
-export interface Exchange {
-  readonly method: "GET" | "HEAD" | "POST";
+export interface Exchange extends Errand {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array<ArrayBuffer> | SizedBody;
+  /** How long the answer may take when all is sent, in milliseconds, if longer than usual. */
+  readonly answerTimeoutMs?: number;
+  /** On a connection of its own, because those of this host break after so many bytes. */
+  readonly isLone?: boolean;
   readonly trust: Trust;
   /** Of a body that may be large and break off, and of which every byte that came is wanted. */
   readonly load?: Load;
-  /** What a person wanted, for messages. */
-  readonly subject: string;
   readonly signal: AbortSignal;
 }
 
@@ -34,7 +43,11 @@ export interface TransportOptions {
   readonly userAgent: string;
   readonly proxy: ProxySettings;
   readonly headerTimeoutMs: number;
+  /** So long the other side may take nothing more of a body. */
+  readonly stallMs: number;
   readonly connections: Connections;
+  /** Whether a host may be asked at all. All may without it. */
+  readonly mayAsk?: (url: URL) => Promise<boolean>;
 }
 
 /** All headers of one answer together; Bun 1.4.5 itself takes any size. */
@@ -48,18 +61,23 @@ const HEADER_CHARACTERS_MAX = 64 * 1024;
  * in a test's time.
  *
  * @throws {NetworkFailure} when there is no answer
- * @throws {Failure} `registry-protocol` for headers without end; `proxy-invalid`
+ * @throws {Failure} `registry-protocol` for headers without end; `proxy-invalid`; `host-out-of-bounds`
  */
 export async function exchange(request: Exchange, options: TransportOptions): Promise<Answer> {
   const { url, method, headers, body, trust, signal } = request;
   const proxy = proxyFor(url, options.proxy);
   const asked: Asked = {
     subject: request.subject,
+    verb: request.verb,
     host: url.host,
     ...(proxy === undefined ? {} : { proxyHost: proxy.host }),
   };
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), options.headerTimeoutMs);
+  if (options.mayAsk !== undefined && !(await options.mayAsk(url))) throw outOfBounds(asked);
+  const answerTimeoutMs = Math.max(options.headerTimeoutMs, request.answerTimeoutMs ?? 0);
+  const deadline = new Deadline(answerTimeoutMs);
+  const sending = isSized(body)
+    ? new SendingBody(body, { ...options, answerTimeoutMs, deadline, signal })
+    : undefined;
   try {
     const sent = {
       headers: { ...headers, "Accept-Encoding": "identity", "User-Agent": options.userAgent },
@@ -74,7 +92,11 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
             method,
             redirect: "manual",
             decompress: false,
-            ...(body === undefined ? {} : { body }),
+            ...(sending === undefined ? {} : { headers: sending.lengthIn(sent.headers) }),
+            ...(body === undefined
+              ? {}
+              : { body: isSized(body) ? (sending?.stream ?? null) : body }),
+            ...(request.isLone === true ? { keepalive: false } : {}),
             ...(url.protocol === "https:" ? { tls: trust } : {}),
             ...(proxy === undefined ? {} : { proxy: proxy.href }),
           });
@@ -84,20 +106,30 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof Failure) throw error;
-    if (deadline.signal.aborted) throw headersTimedOut(asked, options.headerTimeoutMs);
+    if (deadline.signal.aborted) throw headersTimedOut(asked, deadline.ms);
     throw networkFailure(error, asked);
   } finally {
-    clearTimeout(timer);
+    deadline.clear();
+    // Whoever answers has decided, and of a connection that broke Bun 1.4.5 tells no stream.
+    await sending?.end();
   }
 }
 
-function checkHeaders(headers: Headers, { subject, host }: Asked): void {
+function outOfBounds(asked: Asked): Failure {
+  return new Failure({
+    code: "host-out-of-bounds",
+    message: `${cannot(asked)}: that would ask ${asked.host}, which is not on the site, expected none but the site's own hosts`,
+    hint: "Let the site's registry keep its blobs and give its tokens itself, so that it needs no link",
+  });
+}
+
+function checkHeaders(headers: Headers, asked: Asked): void {
   let characters = 0;
   for (const [name, value] of headers) characters += name.length + value.length;
   if (characters <= HEADER_CHARACTERS_MAX) return;
   throw new Failure({
     code: "registry-protocol",
-    message: `Cannot fetch ${subject}: the headers of the answer of ${host} have ${characters} characters, expected at most ${HEADER_CHARACTERS_MAX}`,
+    message: `${cannot(asked)}: the headers of the answer of ${asked.host} have ${characters} characters, expected at most ${HEADER_CHARACTERS_MAX}`,
     hint: "Check that the address is a registry's, and what stands between it and this machine",
   });
 }

@@ -6,7 +6,9 @@
  *
  * @module
  */
+export { type OpenPushSessions, pushSessionsConformance } from "./push-sessions.ts";
 export { type OpenRepositories, repositoriesConformance } from "./repositories.ts";
 export { type OpenSource, type SourceContent, sourceConformance } from "./source.ts";
 export { type OpenStore, storeConformance } from "./store.ts";
+export { type OpenTarget, targetConformance } from "./target.ts";
 export { type OpenUploads, uploadsConformance } from "./uploads.ts";
