@@ -1,7 +1,9 @@
 /**
- * Credentials for registries: what they are, and how Docker's configuration file names them.
+ * Credentials for registries: what they are, how Docker's configuration file names them, and how one
+ * that no longer works, or soon won't, is found out.
  *
- * Pure: files are read and helpers are run elsewhere (`keychain`).
+ * Pure: files are read and helpers are run elsewhere (`keychain`), and registries are asked by who
+ * gives the trials.
  *
  * @module
  */
@@ -12,3 +14,18 @@ export {
   lookupDockerConfig,
   parseDockerConfig,
 } from "./docker-config.ts";
+export { tokenEndsMs } from "./token-expiry.ts";
+export { type CredentialTrial, tryCredentials } from "./try-credentials.ts";
+export {
+  type CredentialEvent,
+  type CredentialObservation,
+  type CredentialReport,
+  type CredentialState,
+  type CredentialSubject,
+  CredentialWatch,
+  type Expiry,
+  isBroken,
+  type RegistryRole,
+  type TrialOutcome,
+  WARN_BEFORE_MS,
+} from "./watch.ts";

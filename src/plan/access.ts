@@ -56,6 +56,28 @@ export function decideAccess(
   };
 }
 
+/**
+ * Decides how a registry is talked to that no image comes from: one that steers the site, one that it
+ * fetches from in place of the uplink. By the site file's credentials, the longest match, then Docker's
+ * configuration.
+ */
+export function decideSiteAccess(
+  reference: Reference,
+  { site, userData }: Pick<ClusterInputs, "site" | "userData">,
+  docker: DockerCredentials,
+): Access {
+  const declared = longestMatch(site.credentials, reference);
+  const own = declared !== undefined && isAuthenticated(declared) ? declared : undefined;
+  const fromDocker = own === undefined ? docker(reference) : undefined;
+  const credential = own === undefined ? fromDocker : passwordCredential(own);
+  return {
+    origin: own?.origin ?? (fromDocker === undefined ? null : "docker-config"),
+    ...(credential === undefined ? {} : { credential }),
+    insecure: declared?.insecure ?? false,
+    certificates: [...new Set([...(declared?.certificates ?? []), ...userData.caCertificates])],
+  };
+}
+
 /** Provider images that are left to the provider registry are fetched as if there were no other. */
 function externalFor(
   { category, source }: Fetched,
@@ -91,7 +113,14 @@ function hasUsableCredential(declared: DeclaredRegistry): boolean {
   return isAuthenticated(declared) && declared.maskedAt === undefined;
 }
 
-function passwordCredential({ username, password }: DeclaredRegistry): Credential {
+/** The credential that a user and a password make; half of one is sent as it is, and refused. */
+export function passwordCredential({
+  username,
+  password,
+}: {
+  readonly username?: string | undefined;
+  readonly password?: Secret | undefined;
+}): Credential {
   return { kind: "password", username: username ?? "", password: password ?? NO_PASSWORD };
 }
 

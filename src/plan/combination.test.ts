@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { formatReference } from "#reference";
 import {
   app,
   type ClusterSketch,
   faultCodes,
   imageOf,
+  imagesOf,
   osPack,
   PROVIDER_IMAGE,
   planCluster,
@@ -138,6 +140,45 @@ describe("rule combination, extended", () => {
     expect(sourceOf(plan, PROVIDER_IMAGE)).toBe(PROVIDER_IMAGE);
     expect(sourceOf(plan, APP)).toBe(`${EXTERNAL}/team/shop:1`);
   });
+});
+
+describe.each(["strict", "extended"])("uploads, %s", (combinations) => {
+  const EXTRA = "quay.io/team/extra:1";
+  const REGISTRY = "quay.io/zot/zot:1";
+  const SHARED = "quay.io/team/shared:1";
+
+  test.each(CASES)("%s", (_, { clashes: __, ...features }) => {
+    const site = { combinations, extraImages: [EXTRA] };
+    const sketch = cluster(features, site);
+    const packs = [
+      ...(sketch.packs ?? []),
+      { name: "csi", layer: "csi" as const, images: [SHARED] },
+      app("shared", SHARED, PROVIDER_IMAGE),
+      ...(features.local ? [{ ...app("harbor", REGISTRY), values: HARBOR_VALUES }] : []),
+    ];
+    const plan = planCluster({ ...sketch, packs });
+    const names = imagesOf(plan).map(({ declared, local }) => [formatReference(declared), local]);
+    const uploaded = (image: string) => [
+      image,
+      features.local ? `${LOCAL}/spectro-images/${image}` : null,
+    ];
+    const sorted = (rows: readonly (readonly unknown[])[]) => rows.map(String).sort();
+    expect(sorted(names)).toEqual(
+      sorted([
+        [PROVIDER_IMAGE, null],
+        [CNI, null],
+        uploaded(SHARED),
+        uploaded(APP),
+        uploaded(EXTRA),
+        ...(features.local ? [[REGISTRY, null]] : []),
+      ]),
+    );
+    const { local } = plan.registries;
+    expect(local === null ? null : local.access.origin).toBe(features.local ? "pack:harbor" : null);
+    for (const image of imagesOf(plan)) expect(image.access.origin).not.toBe("pack:harbor");
+  });
+
+  const HARBOR_VALUES = { charts: { harbor: { harborAdminPassword: "local-password" } } };
 });
 
 describe("providerCredentials beside an external registry without credentials", () => {

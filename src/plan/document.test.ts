@@ -119,6 +119,9 @@ describe("planDocument()", () => {
       kind: "oci",
       address: null,
       project: "spectro-images",
+      indexes: "one-platform",
+      credential: null,
+      authenticated: false,
     });
     expect(document.faults).toEqual([
       {

@@ -1,5 +1,5 @@
 import { formatReference } from "#reference";
-import type { Plan, PlannedImage } from "./plan.ts";
+import type { Plan, PlannedImage, PlanRegistries } from "./plan.ts";
 
 /**
  * The plan as the JSON document of the outward contract (`apiVersion: drayage/v1`, `kind: Plan`).
@@ -10,12 +10,18 @@ export function planDocument(plan: Plan): Readonly<Record<string, unknown>> {
     apiVersion: "drayage/v1",
     kind: "Plan",
     profiles: plan.profiles,
-    registries: plan.registries,
+    registries: { ...plan.registries, local: localDocument(plan.registries.local) },
     combination: plan.combination,
     stages: plan.stages.map(({ name, images }) => ({ name, images: images.map(imageDocument) })),
     warnings: plan.warnings,
     faults: plan.faults,
   };
+}
+
+function localDocument(local: PlanRegistries["local"]): object | null {
+  if (local === null) return null;
+  const { access, ...rest } = local;
+  return { ...rest, credential: access.origin, authenticated: access.credential !== undefined };
 }
 
 function imageDocument(image: PlannedImage): Readonly<Record<string, unknown>> {
@@ -25,6 +31,7 @@ function imageDocument(image: PlannedImage): Readonly<Record<string, unknown>> {
     layer: image.layer,
     category: image.category,
     source: formatReference(image.source),
+    ...(image.via === undefined ? {} : { via: image.via }),
     credential: image.access.origin,
     local: image.local,
     because: image.because,

@@ -124,6 +124,7 @@ export function warnUnusedCredentials(
   findings: Findings,
 ): void {
   const { userData, registrySecrets, site } = inputs;
+  const fetchers = site.fetcher === undefined ? [] : [site.fetcher.registry.location];
   const localLocation =
     local?.address == null ? undefined : tryParseLocation(`${local.address}/${local.project}`);
   for (const { origin, location, place } of [
@@ -132,7 +133,9 @@ export function warnUnusedCredentials(
     ...site.credentials,
   ].filter(isAuthenticated)) {
     const isForLocal = localLocation !== undefined && contains(location, localLocation);
-    if (isForLocal || images.some(({ source }) => contains(location, source))) continue;
+    const isForSite = [...inputs.steering, ...fetchers].some((one) => contains(location, one));
+    if (isForLocal || isForSite || images.some(({ source }) => contains(location, source)))
+      continue;
     findings.warn(
       place,
       "credential-unused",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { ANONYMOUS } from "#credential";
 import {
   app,
   type ClusterSketch,
@@ -90,6 +91,28 @@ describe("rule local-upload", () => {
   });
 });
 
+describe("what local-upload says of an index with absent platforms", () => {
+  const textOf = (localRegistry: object) => {
+    const plan = planCluster({ packs: [OS, app("app", VIP)], site: { localRegistry } });
+    return imageOf(plan, VIP).because.find(({ rule }) => rule === "local-upload")?.text ?? "";
+  };
+  const harbor = { kind: "harbor", address: ADDRESS };
+
+  test("by default: one platform goes up, and the index's digest is answered elsewhere", () => {
+    expect(textOf(harbor)).toContain("pulls by the index's digest are answered by the embedded");
+    expect(textOf(harbor)).toEndWith("(localRegistry.indexes: one-platform)");
+  });
+
+  test("complete: all platforms are fetched, and digests stay", () => {
+    const text = textOf({ ...harbor, indexes: "complete" });
+    expect(text).toContain("all digests stay (localRegistry.indexes: complete)");
+  });
+
+  test("embedded: nothing is refused there", () => {
+    expect(textOf({ kind: "embedded" })).toEndWith("moves no byte");
+  });
+});
+
 describe("rule local-serve", () => {
   test("is told of what is uploaded, and of nothing else", () => {
     const plan = planCluster({ packs: [OS, app("app", VIP)], site: HARBOR });
@@ -143,6 +166,8 @@ describe("the local registry", () => {
       kind,
       address: ADDRESS,
       project: "spectro-images",
+      indexes: "one-platform",
+      access: ANONYMOUS,
     });
   });
 
@@ -169,6 +194,24 @@ describe("the local registry", () => {
     expect(warningCodes(plan)).toEqual([]);
   });
 
+  test("tells what its packs leave unclear, where it is theirs", () => {
+    const projects = (images: string) => ({ projects: { images } });
+    const config = {
+      content: { sync: projects("one") },
+      registry: { inClusterRegistry: projects("two") },
+    };
+    const pack = {
+      name: "registry-connect",
+      layer: "addon" as const,
+      values: { charts: { "registry-connect": { config } } },
+    };
+    const codes = (localRegistry: object) =>
+      warningCodes(planCluster({ packs: [OS, pack], site: { localRegistry } }));
+    expect(codes({ address: ADDRESS })).toEqual(["local-project-conflict"]);
+    expect(codes({ kind: "none" })).toEqual([]);
+    expect(codes({ address: ADDRESS, project: "three" })).toEqual([]);
+  });
+
   test("is what the site file says, over what packs declare", () => {
     expect(registryOf([harbor], { kind: "oci", address: ADDRESS })?.kind).toBe("oci");
     expect(registryOf([harbor], { kind: "none" })).toBeNull();
@@ -181,6 +224,8 @@ describe("the local registry", () => {
       kind: "embedded",
       address: "10.0.0.7:5055",
       project: "spectro-images",
+      indexes: "one-platform",
+      access: ANONYMOUS,
     });
     expect(imageOf(plan, VIP).local).toBe(`10.0.0.7:5055/spectro-images/${VIP}`);
   });

@@ -1,7 +1,9 @@
 import { type Findings, type Place, quoted } from "#base";
 import { type ClusterInputs, DEFAULT_PROJECT } from "#profile";
 import { formatLocation, formatReference, prependRegistry, tryParseLocation } from "#reference";
+import type { DockerCredentials } from "./access.ts";
 import { type DeclaredImage, isBootstrapImage } from "./image.ts";
+import { decideLocalAccess, tell } from "./local-access.ts";
 import type { PlanRegistries, Reason } from "./plan.ts";
 import { portNote } from "./source.ts";
 
@@ -10,23 +12,38 @@ type LocalRegistry = NonNullable<PlanRegistries["local"]>;
 /** The local registry: the site file's word if it says anything, else what the packs declare. */
 export function decideLocalRegistry(
   inputs: ClusterInputs,
+  docker: DockerCredentials,
   findings: Findings,
 ): LocalRegistry | null {
   const { site, packedRegistry } = inputs;
-  const written = site.localRegistry;
-  const kind = written?.kind ?? packedRegistry?.kind ?? "none";
+  const kind = site.localRegistry?.kind ?? packedRegistry?.kind ?? "none";
   if (kind === "none") return null;
-  const address = decideAddress(kind, inputs, findings);
-  const project = written?.project ?? packedRegistry?.project ?? DEFAULT_PROJECT;
-  if (address === null || tryParseLocation(`${address}/${project}`) !== undefined)
-    return { kind, address, project };
+  const unclear = kind === "embedded" ? undefined : packedRegistry?.unclear;
+  if (site.localRegistry?.address === undefined) tell(unclear?.port ?? [], findings);
+  if (site.localRegistry?.project === undefined) tell(unclear?.project ?? [], findings);
+  const written = decideAddress(kind, inputs, findings);
+  const project = site.localRegistry?.project ?? packedRegistry?.project ?? DEFAULT_PROJECT;
+  const address = isPlace(written, project) ? written : null;
+  if (address !== written) reportNoPlace(`${written}/${project}`, inputs, findings);
+  const access = decideLocalAccess({ kind, address, project }, inputs, docker, findings);
+  return { kind, address, project, indexes: site.localSettings.indexes, access };
+}
+
+function isPlace(address: string | null, project: string): boolean {
+  return address === null || tryParseLocation(`${address}/${project}`) !== undefined;
+}
+
+function reportNoPlace(
+  place: string,
+  { site, packedRegistry }: ClusterInputs,
+  findings: Findings,
+): void {
   findings.fault(
-    written?.place ?? packedRegistry?.place ?? NOWHERE,
+    site.localRegistry?.place ?? packedRegistry?.place ?? NOWHERE,
     "local-registry-invalid",
-    `Cannot use the local registry: ${quoted(`${address}/${project}`)} is no place for images, expected host:port/project`,
+    `Cannot use the local registry: ${quoted(place)} is no place for images, expected host:port/project`,
     "Set localRegistry.address to the host:port that nodes dial, and localRegistry.project to lower-case letters, digits and dashes",
   );
-  return { kind, address: null, project };
 }
 
 const NOWHERE: Place = { file: "", line: 1, column: 1, path: "" };
@@ -79,7 +96,7 @@ export function decideUpload(
     because: [
       {
         rule: "local-upload",
-        text: `An application pack declares it, so it is uploaded to the local registry as ${name}${portNote(image.reference)}`,
+        text: `An application pack declares it, so it is uploaded to the local registry as ${name}${portNote(image.reference)}${indexNote(local)}`,
       },
       {
         rule: "local-serve",
@@ -87,4 +104,12 @@ export function decideUpload(
       },
     ],
   };
+}
+
+/** What becomes of an index of which only some platforms are here, and of its digest. */
+function indexNote({ kind, indexes }: LocalRegistry): string {
+  if (kind === "embedded") return "; that is a name in the store and moves no byte";
+  return indexes === "complete"
+    ? "; if it refuses an index with absent platforms, they are fetched too, and all digests stay (localRegistry.indexes: complete)"
+    : "; if it refuses an index with absent platforms, the one platform goes under that name, and pulls by the index's digest are answered by the embedded registry only (localRegistry.indexes: one-platform)";
 }

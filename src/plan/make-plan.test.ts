@@ -85,6 +85,7 @@ const world = fc.record({
       { kind: "none" },
       { kind: "oci", address: "10.0.0.5:30003" },
     ),
+    link: fc.constantFrom({}, { fetcher: "10.0.0.6:5055" }),
   }),
 });
 type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
@@ -172,6 +173,7 @@ const RULES: Readonly<Record<RuleName, true>> = {
   "local-serve": true,
   bootstrap: true,
   combination: true,
+  "link-fetcher": true,
 };
 
 describe("makePlan()", () => {

@@ -8,6 +8,7 @@ import {
 import { formatLocation } from "#reference";
 import { type DockerCredentials, decideAccess } from "./access.ts";
 import { judgeCombination } from "./combination.ts";
+import { decideFetcher } from "./fetcher.ts";
 import { type DeclaredImage, joinDeclarations } from "./image.ts";
 import {
   judgeMappingRules,
@@ -44,22 +45,27 @@ export function makePlan(
 ): Plan {
   const inputs = { ...given, registrySecrets: given.registrySecrets.toSorted(compareSecrets) };
   const declared = joinDeclarations(inputs.images);
-  const local = decideLocalRegistry(inputs, findings);
+  const local = decideLocalRegistry(inputs, docker, findings);
   const combination = judgeCombination(inputs, local, findings);
   const sentToFirst: PlannedImage[] = [];
   const images = declared.map((image) => {
     const { source, because, isDefaultExternal } = decideSource(image, inputs);
     const access = decideAccess({ category: image.category, source }, inputs, docker);
     const upload = decideUpload(image, local);
+    const via = decideFetcher(image.reference, inputs.site);
     const planned = {
       declared: image.reference,
       packs: image.packs,
       layer: image.layer,
       category: image.category,
       source,
+      ...(via === undefined ? {} : { via: via.name }),
       access: access.access,
       local: upload.local,
-      because: [...because, ...access.because, ...upload.because, ...stageReasons(image)],
+      because: [
+        ...[...because, ...access.because, ...(via?.because ?? [])],
+        ...[...upload.because, ...stageReasons(image)],
+      ],
       at: image.at,
     };
     if (isDefaultExternal) sentToFirst.push(planned);

@@ -6,8 +6,10 @@
  *
  * @module
  */
-export type { DockerCredentials } from "./access.ts";
+export { type DockerCredentials, decideAccess, decideSiteAccess } from "./access.ts";
+export { type CredentialUse, credentialUses } from "./credential-uses.ts";
 export { planDocument } from "./document.ts";
+export { decideFetcherAccess, nameAtFetcher } from "./fetcher.ts";
 export { makePlan } from "./make-plan.ts";
 export {
   type Plan,

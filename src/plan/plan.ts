@@ -1,6 +1,6 @@
 import type { Finding, Place } from "#base";
 import type { Access } from "#credential";
-import type { Layer } from "#profile";
+import type { AbsentPlatforms, Layer } from "#profile";
 import type { Reference } from "#reference";
 
 /** Stages in the order in which they are delivered (rule `provider-first`). */
@@ -26,7 +26,8 @@ export type RuleName =
   | "local-upload"
   | "local-serve"
   | "bootstrap"
-  | "combination";
+  | "combination"
+  | "link-fetcher";
 
 /** Why something was decided: the rule and, in a sentence, how it applied. */
 export interface Reason {
@@ -45,6 +46,11 @@ export interface PlannedImage {
   readonly category: StageName;
   /** Where it is fetched from. */
   readonly source: Reference;
+  /**
+   * Its name at the host that fetches in this one's place (`link.fetcher`), which is asked before the
+   * source; absent where this host fetches itself.
+   */
+  readonly via?: string;
   /** How the source's registry is talked to; its `origin` is the plan's `credential`. */
   readonly access: Access;
   /** Its name in the cluster's local registry, or null when it is not uploaded. */
@@ -71,6 +77,10 @@ export interface PlanRegistries {
     readonly kind: "embedded" | "harbor" | "oci";
     readonly address: string | null;
     readonly project: string;
+    /** What is done where it refuses an index of which only some platforms are here. */
+    readonly indexes: AbsentPlatforms;
+    /** How it is talked to when images are uploaded; its `origin` is the plan's `credential`. */
+    readonly access: Access;
   } | null;
 }
 

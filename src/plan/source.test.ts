@@ -211,6 +211,22 @@ describe("rule mapping-rule", () => {
     },
   );
 
+  test.each([
+    ["a map", { "a.io": "short.example", "a.io/b": "long.example" }],
+    [
+      "a list",
+      [
+        { source: "a.io", target: "short.example" },
+        { source: "a.io/b", target: "long.example" },
+      ],
+    ],
+  ])("takes the longest key of imageReplacementRules as %s", (_, rules) => {
+    const packs = [OS, connect(rules), app("app", "a.io/b/c:1", "a.io/x:1")];
+    const plan = planCluster({ packs, site: { localRegistry: { kind: "none" } } });
+    expect(sourceOf(plan, "a.io/b/c:1")).toBe("long.example/c:1");
+    expect(sourceOf(plan, "a.io/x:1")).toBe("short.example/x:1");
+  });
+
   test("falls back to registryMappingRules where no imageReplacementRule matches", () => {
     const stylus = { externalRegistries: { registryMappingRules: { "b.io": "mapped.example" } } };
     const packs = [OS, connect({ "a.io": "replaced.example" }), app("app", "b.io/x:1")];

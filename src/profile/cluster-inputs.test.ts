@@ -401,3 +401,29 @@ describe("readClusterInputs() survives", () => {
     );
   });
 });
+
+describe("a folder of profiles", () => {
+  const infra = profileOf(OS_PACK);
+  const apps = profileOf(addOn("pack:\n  content:\n    images:\n      - image: a/b:1\n"));
+
+  test("stands for all JSON and YAML in it, in code-unit order, and for nothing else", () => {
+    const contents = {
+      "profiles/20-apps.yml": apps,
+      "profiles/10-infra.yaml": infra,
+      "profiles/.20-apps.yaml": "{",
+      "profiles/README.md": "{",
+      "profiles/old/10-infra.yaml": "{",
+    };
+    const { inputs, faults } = readCluster(contents, { profiles: ["profiles"] });
+    expect(faults).toEqual([]);
+    expect(inputs.images.map(({ reference }) => formatReference(reference))).toEqual([
+      CORE,
+      "docker.io/a/b:1",
+    ]);
+  });
+
+  test("is refused when there is none in it", () => {
+    const { faults } = readCluster({ "profiles/README.md": "" }, { profiles: ["profiles"] });
+    expect(faults[0]).toBe("profiles:1:1 profile-missing");
+  });
+});

@@ -1,7 +1,15 @@
 import { Findings, nearest, type Place, printable, quoted } from "#base";
+import { type Reference, readReference } from "#reference";
 import { type ClusterProfile, readClusterProfiles } from "./cluster-profile.ts";
 import type { DeclaredRegistry } from "./declared-credential.ts";
-import { type InputFiles, readTextFile } from "./input-files.ts";
+import {
+  type ExpandedInputs,
+  type InputFiles,
+  isAddress,
+  isProblem,
+  joinPath,
+  readTextFile,
+} from "./input-files.ts";
 import { readAlwaysPullPlaces } from "./kubernetes-pack.ts";
 import type { MappingRule } from "./mapping-rule.ts";
 import { readOsPack } from "./os-pack.ts";
@@ -45,6 +53,8 @@ export interface ManifestImage extends PlacedReference {
 /** All that people wrote about a cluster, read and checked, with a place for each word of it. */
 export interface ClusterInputs {
   readonly profileNames: readonly string[];
+  /** The registries that steer: where profiles come from that were given by an address. */
+  readonly steering: readonly Reference[];
   readonly images: readonly WantedImage[];
   readonly manifestImages: readonly ManifestImage[];
   readonly providerCredentials: DeclaredRegistry | undefined;
@@ -68,9 +78,10 @@ export function readClusterInputs(
 ): ClusterInputs {
   const site = readSiteFile(names.site, files, findings);
   const named = names.profiles.length > 0 ? names.profiles : site.profiles;
-  const profileFiles = [...new Set(named)];
+  const expanded = [...new Set(named)].map((name) => expand(name, files, findings));
+  const profileFiles = expanded.flatMap(({ profiles }) => profiles);
   reportProfileTwice(named, findings);
-  if (profileFiles.length === 0) reportNoProfile(findings);
+  if (named.length === 0) reportNoProfile(findings);
   const profiles = profileFiles.flatMap((file) => readProfileFile(file, files, findings));
   const packs = profiles.flatMap((profile) => profile.packs);
   reportPackTwice(profiles, findings);
@@ -79,12 +90,18 @@ export function readClusterInputs(
   const scope = new TemplateScope(values, findings);
   const { images, providerCredentials } = readImages(packs, profileFiles, scope, findings);
   const extra = [...site.extraImages, ...readImageFiles(names.images ?? [], files, findings)];
-  const userData = readUserDataFile(names.userData ?? site.userData, files, findings);
+  const carried = expanded.flatMap(({ userData }) => userData ?? []);
+  const userDataFile = chooseUserData(names.userData ?? site.userData, carried, findings);
+  const userData = readUserDataFile(userDataFile, files, findings);
   const registrySecrets = readSecrets(packs, values, userData, findings);
   const known = [...profiles.flatMap(({ variableNames }) => variableNames), ...asked];
   warnUnusedVariables(names.variables ?? new Map(), new Set(known), findings);
   return {
     profileNames: profiles.map(({ name }) => name).sort(compareCodeUnits),
+    steering: named.filter(isAddress).flatMap((address) => {
+      const reference = readReference(address);
+      return "domain" in reference ? [reference] : [];
+    }),
     images: [
       ...images,
       ...extra.map((placed) => ({
@@ -101,7 +118,7 @@ export function readClusterInputs(
     }),
     providerCredentials,
     registrySecrets,
-    packedRegistry: readPackedRegistry(packs),
+    packedRegistry: readPackedRegistry(packs, values),
     imageReplacementRules: readImageReplacementRules(packs, findings),
     alwaysPullPlaces: packs.filter(({ layer }) => layer === "k8s").flatMap(readAlwaysPullPlaces),
     swapDisabledPlaces: packs.flatMap(readSwapDisabledPlaces),
@@ -126,6 +143,62 @@ function reportProfileTwice(named: readonly string[], findings: Findings): void 
   }
 }
 
+/** An address stands for what an artifact holds, a folder for its profiles, and a file for itself. */
+function expand(name: string, files: InputFiles, findings: Findings): ExpandedInputs {
+  const expanded = files.expand?.(name);
+  if (expanded === undefined) return { profiles: filesOf(name, files, findings) };
+  if (!isProblem(expanded)) return expanded;
+  findings.fault(
+    wholeFile(name),
+    expanded.code,
+    `Cannot read ${quoted(name)}: ${expanded.message}`,
+    "Check the address, or give a file",
+  );
+  return { profiles: [] };
+}
+
+/** What is named on the site is nearer than what an artifact carries; of two that are carried none is. */
+function chooseUserData(
+  named: string | undefined,
+  carried: readonly string[],
+  findings: Findings,
+): string | undefined {
+  const [first, second] = carried;
+  if (named !== undefined && first !== undefined) {
+    findings.warn(
+      wholeFile(first),
+      "user-data-unused",
+      `This user data is not used: the site has its own, ${quoted(shownName(named))}`,
+      "Take userData out of the site file to use what the artifact carries",
+    );
+  }
+  if (named === undefined && second !== undefined) {
+    findings.fault(
+      wholeFile(second),
+      "user-data-twice",
+      `Cannot tell which user data holds: ${quoted(first ?? "")} is there too`,
+      "Publish user data with one of the artifacts only, or name a file with userData: in the site file",
+    );
+  }
+  return named ?? first;
+}
+
+/** A folder stands for all profiles in it; those of editors and other tools begin with a dot. */
+function filesOf(name: string, files: InputFiles, findings: Findings): readonly string[] {
+  const listed = name === "-" ? [] : files.list(name);
+  if (name === "-" || isProblem(listed)) return [name];
+  const profiles = listed.filter((each) => /^[^.].*\.(?:json|ya?ml)$/i.test(each));
+  if (profiles.length === 0) {
+    findings.fault(
+      wholeFile(name),
+      "profile-missing",
+      `Cannot plan: the folder ${quoted(name)} has no cluster profile in it`,
+      "Put one there whose name ends in .json, .yaml or .yml, or name a file",
+    );
+  }
+  return profiles.map((each) => joinPath(name, each));
+}
+
 function reportNoProfile(findings: Findings): void {
   findings.fault(
     wholeFile(""),
@@ -135,7 +208,12 @@ function reportNoProfile(findings: Findings): void {
   );
 }
 
-function readSiteFile(file: string | undefined, files: InputFiles, findings: Findings): Site {
+/** Reads the site file alone; what holds by default where there is none, or where it can't be read. */
+export function readSiteFile(
+  file: string | undefined,
+  files: InputFiles,
+  findings: Findings,
+): Site {
   const source = file === undefined ? undefined : readTextFile(files, file, findings);
   return source === undefined || file === undefined
     ? DEFAULT_SITE

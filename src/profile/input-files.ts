@@ -9,6 +9,13 @@ export interface InputProblem {
   readonly message: string;
 }
 
+/** What an address stands for that was given in place of a profile's path. */
+export interface ExpandedInputs {
+  /** Names that {@link InputFiles.read} knows. */
+  readonly profiles: readonly string[];
+  readonly userData?: string;
+}
+
 /**
  * The files that people name, as the program sees them; the disk in the program, a map in tests.
  * Paths are as written, or joined to the folder of the profile that names them.
@@ -17,6 +24,8 @@ export interface InputFiles {
   read(path: string): Uint8Array | InputProblem;
   /** Names of the files in a folder, in code-unit order. */
   list(folder: string): readonly string[] | InputProblem;
+  /** What an address (`oci://registry/site:stable`) stands for; undefined for a path. None is known without it. */
+  expand?(address: string): ExpandedInputs | InputProblem | undefined;
 }
 
 /** Tells a problem from what was asked for. */
@@ -24,9 +33,20 @@ export function isProblem(value: unknown): value is InputProblem {
   return typeof value === "object" && value !== null && "code" in value && "message" in value;
 }
 
-/** Joins a path to a folder; an absolute path stays as it is. */
+const ADDRESS = /^oci:\/\//i;
+
+/** Whether a name is an address in a registry (`oci://…`), and no path. */
+export function isAddress(name: string): boolean {
+  return ADDRESS.test(name);
+}
+
+/**
+ * Joins a path to a folder; an absolute path stays as it is, and so does an address. In a folder that has
+ * an address no path leads out: who publishes files names none of this machine.
+ */
 export function joinPath(folder: string, path: string): string {
-  if (path.startsWith("/") || folder === "") return path;
+  if (isAddress(folder)) return `${folder}/${path}`;
+  if (path.startsWith("/") || folder === "" || isAddress(path)) return path;
   return folder.endsWith("/") ? `${folder}${path}` : `${folder}/${path}`;
 }
 
@@ -69,7 +89,7 @@ export function readTextFile(
 }
 
 /** UTF-8, or UTF-16 with the mark that Windows tools write; undefined for what can't be text. */
-function decodeText(bytes: Uint8Array): string | undefined {
+export function decodeText(bytes: Uint8Array): string | undefined {
   const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : "utf-8";
   try {
     const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);

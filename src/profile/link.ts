@@ -35,32 +35,22 @@ interface PlacedWindow {
   readonly node: Node;
 }
 
-/** Reads `link:` of the site file. What is wrong in it is left out, and a fault. */
+/** Reads `link:` of the site file but for `fetcher`. What is wrong in it is left out, and a fault. */
 export function readLink(node: Node | undefined, findings: Findings): LinkSettings {
   const link = readMap(node, findings);
   if (link === undefined) return UNLIMITED_LINK;
   reportUnknownKeys(link, LINK_KEYS, findings, "fault");
-  reportFetcher(link.get("fetcher"), findings);
   const bytesPerSecond = readRate(link.get("rate"), findings);
   return {
     bytesPerSecond,
-    windows: readWindows(link.get("windows"), bytesPerSecond, findings),
-    timeZone: readTimeZone(link.get("timeZone"), findings),
+    windows: readLinkWindows(link.get("windows"), bytesPerSecond, findings),
+    timeZone: readLinkTimeZone(link.get("timeZone"), findings),
     quota: readQuota(link.get("quota"), findings),
   };
 }
 
-function reportFetcher(node: Node | undefined, findings: Findings): void {
-  if (node === undefined || node.kind === "null") return;
-  findings.warn(
-    node.place,
-    "not-yet-supported",
-    "link.fetcher is read past: this version fetches by itself",
-    "Take it out, or wait for the version that hands fetching over",
-  );
-}
-
-function readWindows(
+/** Reads a list of windows; undefined where there is none. What is wrong in it is left out, and a fault. */
+export function readLinkWindows(
   node: Node | undefined,
   capBytesPerSecond: number | undefined,
   findings: Findings,
@@ -213,7 +203,8 @@ function formatMinute(minuteOfWeek: number): string {
   return `${DAYS[Math.floor(minuteOfWeek / DAY_MINUTES)]} ${pad(Math.floor(minute / 60))}:${pad(minute % 60)}`;
 }
 
-function readTimeZone(node: Node | undefined, findings: Findings): string | undefined {
+/** Reads the IANA name of a time zone. */
+export function readLinkTimeZone(node: Node | undefined, findings: Findings): string | undefined {
   const text = readText(node, findings);
   if (node === undefined || text === undefined) return undefined;
   try {

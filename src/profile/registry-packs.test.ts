@@ -43,6 +43,37 @@ describe("readPackedRegistry()", () => {
     expect(read([name, values]).inputs.packedRegistry).toMatchObject(expected);
   });
 
+  test("fills in templates of port and project", () => {
+    const zot = "charts: {zot: {service: {nodePort: '{{ .spectro.macro.port }}'}}}\n";
+    const connect =
+      "charts: {registry-connect: {config: {content: {sync: {projects: {images: 'team-{{ .spectro.macro.site }}'}}}}}}\n";
+    const packs = [addOn(zot, "zot"), addOn(connect, "registry-connect")];
+    const contents = { "profile.yaml": profileOf(OS_PACK, ...packs) };
+    const variables = new Map(Object.entries({ port: "31007", site: "north" }));
+    const { inputs } = readCluster(contents, { variables });
+    expect(inputs.packedRegistry).toMatchObject({ port: 31007, project: "team-north" });
+    const unfilled = readCluster(contents);
+    expect(unfilled.inputs.packedRegistry).toMatchObject({ port: 30003, project: "team-" });
+    expect(unfilled.inputs.packedRegistry?.unclear).toMatchObject({
+      port: [{ code: "template-undefined" }],
+      project: [{ code: "template-undefined" }],
+    });
+    expect(unfilled.warnings).toEqual([]);
+  });
+
+  test("warns of two projects, names both, and takes that of content.sync", () => {
+    const config =
+      "{content: {sync: {projects: {images: one}}}, registry: {inClusterRegistry: {projects: {images: two}}}}";
+    const values = `charts: {registry-connect: {config: ${config}}}\n`;
+    const { project, unclear } = read(["registry-connect", values]).inputs.packedRegistry ?? {};
+    const warnings = unclear?.project;
+    expect(project).toBe("one");
+    expect(warnings).toMatchObject([{ code: "local-project-conflict" }]);
+    expect(warnings?.[0]?.message).toMatch(/sync\.projects\.images is "one" .* is "two"/);
+    const same = values.replace("two", "one");
+    expect(read(["registry-connect", same]).inputs.packedRegistry?.unclear.project).toEqual([]);
+  });
+
   test("joins registry-connect with the registry that it connects", () => {
     const { inputs } = read(["registry-connect", "{}\n"], ["harbor", "{}\n"]);
     expect(inputs.packedRegistry).toMatchObject({

@@ -9,6 +9,7 @@ import { listed } from "#test-support/cluster-files";
 import { FUZZ_RUNS } from "#test-support/fuzz";
 import { createMemoryFiles, type MemoryContents, unreadable } from "#test-support/memory-files";
 import { DEFAULT_SITE, readSite } from "./site.ts";
+import { DEFAULT_LOCAL_SETTINGS } from "./site-local-registry.ts";
 import { fileSource } from "./text-source.ts";
 
 const PEM = readFileSync(join(import.meta.dir, "../../test/fixtures/tls/ca.pem"), "utf8");
@@ -63,12 +64,23 @@ credentials:
     caFile: ca.pem
     insecure: true
 extraImages: [busybox, "quay.io/a/b:1"]
+attachments: false
 localRegistry:
   kind: harbor
   address: 10.0.0.5:30003
   project: ours
+  username: robot
+  passwordFile: password
+  caFile: ca.pem
+  insecure: true
+  visibility: public
+  indexes: complete
+  wait: 5m
+  rotateDays: 7
+  nodes: { username: puller, passwordFile: password }
+provider: { coreImages: { enabled: false, folders: [/a/*/images] } }
 registry: { listen: 0.0.0.0:5055 }
-runtime: { kind: k3s, configDir: /etc/x }
+runtime: { kind: k3s, configDir: /etc/x, socket: run/k3s.sock }
 link: {}
 dockerConfig: docker.json
 trustedTokenHosts: [auth.example.com]
@@ -76,20 +88,30 @@ trustedTokenHosts: [auth.example.com]
       { "etc/password": "hunter2\r\n# rotated in May\n", "etc/ca.pem": PEM },
     );
     expect([faults, warnings]).toEqual([[], []]);
-    const { credentials, extraImages, localRegistry, ...rest } = site;
+    const { credentials, extraImages, localRegistry, localSettings, ...rest } = site;
     expect(rest).toEqual({
+      agent: DEFAULT_SITE.agent,
+      registry: { ...DEFAULT_SITE.registry, listen: "0.0.0.0:5055" },
       profiles: ["etc/profile.yaml", "/abs/add-on.json"],
       userData: "etc/user-data.yaml",
       dataDir: "/srv/dray",
       platform: { os: "linux", architecture: "arm", variant: "v7" },
       rewrite: "prepend",
       combinations: "extended",
+      attachments: false,
+      provider: {
+        ...DEFAULT_SITE.provider,
+        coreImages: { enabled: false, folders: ["/a/*/images"] },
+      },
       listen: "0.0.0.0:5055",
       runtime: "k3s",
-      dockerConfigAt: { file: "s", line: 23, column: 15, path: "dockerConfig" },
+      runtimeSocket: "etc/run/k3s.sock",
+      runtimeConfigDir: "/etc/x",
+      dockerConfigAt: { file: "s", line: 34, column: 15, path: "dockerConfig" },
       dockerConfig: "etc/docker.json",
       trustedTokenHosts: ["auth.example.com"],
       link: UNLIMITED_LINK,
+      fetcher: undefined,
     });
     expect(credentials).toMatchObject([
       {
@@ -105,7 +127,16 @@ trustedTokenHosts: [auth.example.com]
       "docker.io/library/busybox:latest",
       "quay.io/a/b:1",
     ]);
-    expect(localRegistry).toMatchObject({ kind: "harbor", project: "ours" });
+    expect(localRegistry).toMatchObject({
+      ...{ kind: "harbor", project: "ours", username: "robot", insecure: true },
+      ...{ certificates: [PEM.trim()], loginAt: { line: 21, column: 13 } },
+    });
+    expect(localRegistry?.password?.reveal()).toBe("hunter2");
+    const { nodes, ...settings } = localSettings;
+    expect(settings).toEqual({
+      ...{ visibility: "public", indexes: "complete", waitMs: 300_000, rotateDays: 7 },
+    });
+    expect([nodes?.username, nodes?.password.reveal()]).toEqual(["puller", "hunter2"]);
     expect(localRegistry?.address && formatLocation(localRegistry.address)).toBe("10.0.0.5:30003");
   });
 
@@ -114,6 +145,30 @@ trustedTokenHosts: [auth.example.com]
     ["dockerConfig: false\n", false],
     ["dockerConfig: /root/.docker/config.json\n", "/root/.docker/config.json"],
   ])("reads %j", (text, expected) => expect(read(text).site.dockerConfig).toBe(expected));
+
+  test("refuses an unknown key of the nodes' login beside what is missing", () => {
+    const { faults } = read("localRegistry: {nodes: {user: u}}\n");
+    expect(faults).toEqual(["s:1:24 credential-incomplete", "s:1:25 key-unknown"]);
+  });
+
+  test.each([
+    ["90", 90_000],
+    ["90s", 90_000],
+    ["2h", 7_200_000],
+    ["1d", 86_400_000],
+    ["0", 0],
+  ])("reads localRegistry.wait: %s", (wait, waitMs) => {
+    const { site, faults } = read(`localRegistry: {wait: ${wait}}\n`);
+    expect([site.localSettings.waitMs, faults]).toEqual([waitMs, []]);
+  });
+
+  test("has settings for a local registry that only the profile declares", () => {
+    expect(read("kind: Site\n").site.localSettings).toEqual(DEFAULT_LOCAL_SETTINGS);
+    expect(read("localRegistry: {wait: 1s}\n").site.localSettings).toEqual({
+      ...DEFAULT_LOCAL_SETTINGS,
+      waitMs: 1_000,
+    });
+  });
 
   test("finds files beside itself, also where it lies in no folder", () => {
     expect(read("profiles: [p.yaml]\n", {}, "site.yaml").site.profiles).toEqual(["p.yaml"]);
@@ -128,6 +183,23 @@ trustedTokenHosts: [auth.example.com]
       "s:1:32 key-unknown",
     ],
     ["an unknown key of the local registry", "localRegistry: {knid: none}\n", "s:1:17 key-unknown"],
+    [
+      "nodes without a password",
+      "localRegistry: {nodes: {username: u}}\n",
+      "s:1:24 credential-incomplete",
+    ],
+    ["nodes without anything", "localRegistry: {nodes: {}}\n", "s:1:24 credential-incomplete"],
+    ["an unknown visibility", "localRegistry: {visibility: open}\n", "s:1:29 value-unknown"],
+    ["an unknown word for indexes", "localRegistry: {indexes: all}\n", "s:1:26 value-unknown"],
+    [
+      "a time without a unit that is known",
+      "localRegistry: {wait: 1w}\n",
+      "s:1:23 duration-invalid",
+    ],
+    ["a time that is none", "localRegistry: {wait: -1}\n", "s:1:23 duration-invalid"],
+    ["no days", "localRegistry: {rotateDays: 0}\n", "s:1:29 days-invalid"],
+    ["more days than ten years", "localRegistry: {rotateDays: 3651}\n", "s:1:29 days-invalid"],
+    ["days in words", "localRegistry: {rotateDays: never}\n", "s:1:29 days-invalid"],
     ["an unknown key of the registry", "registry: {listn: x}\n", "s:1:12 key-unknown"],
     ["an unknown key of the runtime", "runtime: {knid: x}\n", "s:1:11 key-unknown"],
     ["another version", "apiVersion: drayage/v2\n", "s:1:13 value-unknown"],
@@ -196,6 +268,7 @@ trustedTokenHosts: [auth.example.com]
       ...["profiles", "userData", "dataDir", "platform", "rewrite", "credentials", "extraImages"],
       ...["localRegistry", "registry", "runtime", "link", "dockerConfig", "trustedTokenHosts"],
       ...["kind", "address", "project", "username", "passwordFile", "caFile", "listen", "other"],
+      ...["insecure", "visibility", "indexes", "wait", "rotateDays", "nodes"],
     );
     const leaf = fc.constantFrom<unknown>(
       "a.io/b:1",

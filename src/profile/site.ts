@@ -1,10 +1,10 @@
-import { type Findings, type Place, quoted, Secret } from "#base";
+import { type Findings, type Place, quoted } from "#base";
 import { type LinkSettings, UNLIMITED_LINK } from "#link";
 import { type Platform, parsePlatform } from "#oci";
-import { formatLocation, type Location, readReference } from "#reference";
+import { readReference } from "#reference";
 import { type DeclaredRegistry, readLocation, warnIncomplete } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
-import { folderOf, type InputFiles, joinPath, readTextFile } from "./input-files.ts";
+import { folderOf, type InputFiles, joinPath } from "./input-files.ts";
 import { readLink } from "./link.ts";
 import type { PlacedReference } from "./pack-content.ts";
 import {
@@ -16,19 +16,23 @@ import {
   readText,
   reportUnknownKeys,
 } from "./reader.ts";
-import { parsePem, withoutSecrets } from "./sensitive.ts";
+import { type NamedFiles, readCertificateFile, readPasswordFile } from "./secret-files.ts";
+import { withoutSecrets } from "./sensitive.ts";
+import { DEFAULT_SITE_AGENT, readSiteAgent, type SiteAgent } from "./site-agent.ts";
+import { readSiteFetcher, type SiteFetcher } from "./site-fetcher.ts";
+import {
+  DEFAULT_LOCAL_SETTINGS,
+  type LocalRegistrySettings,
+  readLocalRegistry,
+  readLocalSettings,
+  type SiteLocalRegistry,
+} from "./site-local-registry.ts";
+import { DEFAULT_SITE_PROVIDER, readSiteProvider, type SiteProvider } from "./site-provider.ts";
+import { DEFAULT_SITE_REGISTRY, readSiteRegistry, type SiteRegistry } from "./site-registry.ts";
 import type { TextSource } from "./text-source.ts";
 
 /** The default name of the project that application images are uploaded to, as in Palette. */
 export const DEFAULT_PROJECT = "spectro-images";
-
-/** The local registry as the site file declares it; each part undefined where it says nothing. */
-export interface SiteLocalRegistry {
-  readonly kind: "none" | "embedded" | "harbor" | "oci" | undefined;
-  readonly address: Location | undefined;
-  readonly project: string | undefined;
-  readonly place: Place;
-}
 
 /** Our own file: what belongs to this site and to no profile. Every key has a default. */
 export interface Site {
@@ -41,11 +45,21 @@ export interface Site {
   readonly combinations: "strict" | "extended";
   readonly credentials: readonly DeclaredRegistry[];
   readonly extraImages: readonly PlacedReference[];
+  /** Whether signatures and whatever else belongs to images comes along. */
+  readonly attachments: boolean;
   readonly localRegistry: SiteLocalRegistry | undefined;
-  /** Where the embedded registry listens: host:port. */
+  readonly localSettings: LocalRegistrySettings;
+  readonly provider: SiteProvider;
+  /** Where the embedded registry listens: host:port, as in {@link Site.registry}. */
   readonly listen: string;
+  readonly registry: SiteRegistry;
+  readonly agent: SiteAgent;
   /** Undefined where the file says nothing. */
   readonly runtime: "none" | "containerd" | "k3s" | "rke2" | undefined;
+  /** Where the runtime takes requests; undefined: where it does by default. */
+  readonly runtimeSocket: string | undefined;
+  /** Where the runtime looks for mirrors; undefined: where it does by default. */
+  readonly runtimeConfigDir: string | undefined;
   /** Whether Docker's configuration file may be asked for credentials, or which file. */
   readonly dockerConfig: boolean | string;
   /** Where {@link Site.dockerConfig} is written; undefined where it is not. */
@@ -54,6 +68,8 @@ export interface Site {
   readonly trustedTokenHosts: readonly string[];
   /** What the uplink may be used for: caps, windows, quota. */
   readonly link: LinkSettings;
+  /** Who uses the uplink in this host's place; undefined: this host does. */
+  readonly fetcher: SiteFetcher | undefined;
 }
 
 /** What holds where the site file says nothing, or where there is none. */
@@ -66,13 +82,21 @@ export const DEFAULT_SITE: Site = {
   combinations: "strict",
   credentials: [],
   extraImages: [],
+  attachments: true,
   localRegistry: undefined,
-  listen: "127.0.0.1:5055",
+  localSettings: DEFAULT_LOCAL_SETTINGS,
+  provider: DEFAULT_SITE_PROVIDER,
+  listen: DEFAULT_SITE_REGISTRY.listen,
+  registry: DEFAULT_SITE_REGISTRY,
+  agent: DEFAULT_SITE_AGENT,
   runtime: undefined,
+  runtimeSocket: undefined,
+  runtimeConfigDir: undefined,
   dockerConfig: false,
   dockerConfigAt: undefined,
   trustedTokenHosts: [],
   link: UNLIMITED_LINK,
+  fetcher: undefined,
 };
 
 const SITE_KEYS = [
@@ -86,16 +110,17 @@ const SITE_KEYS = [
   "combinations",
   "credentials",
   "extraImages",
+  "attachments",
   "localRegistry",
+  "provider",
   "registry",
+  "agent",
   "runtime",
   "link",
   "dockerConfig",
   "trustedTokenHosts",
 ] as const;
 const CREDENTIAL_KEYS = ["registry", "username", "passwordFile", "caFile", "insecure"] as const;
-const LOCAL_KEYS = ["kind", "address", "project", "username", "passwordFile", "caFile"] as const;
-const LOCAL_KINDS = ["none", "embedded", "harbor", "oci"] as const;
 const RUNTIME_KINDS = ["none", "containerd", "k3s", "rke2"] as const;
 
 /** Reads the site file. It is ours, so an unknown key in it is a fault and not somebody else's. */
@@ -112,6 +137,8 @@ export function readSite(
   readChoice(site.get("kind"), ["Site"], findings);
   const folder = folderOf(file);
   const beside = (path: string) => joinPath(folder, path);
+  const named = { files, beside };
+  const registry = readSiteRegistry(site.get("registry"), named, findings);
   return {
     profiles: readTexts(site.get("profiles"), findings).map(beside),
     userData: mapText(readText(site.get("userData"), findings), beside),
@@ -123,18 +150,31 @@ export function readSite(
       readChoice(site.get("combinations"), ["strict", "extended"], findings) ??
       DEFAULT_SITE.combinations,
     credentials: readList(site.get("credentials"), findings).flatMap((node, i) => {
-      return readCredential(node, i, beside, files, findings) ?? [];
+      return readCredential(node, i, named, findings) ?? [];
     }),
     extraImages: readList(site.get("extraImages"), findings).flatMap((node) =>
       readExtraImage(node, findings),
     ),
-    localRegistry: readLocalRegistry(site.get("localRegistry"), findings),
-    listen: readListen(site.get("registry"), findings),
+    attachments: readBoolean(site.get("attachments"), DEFAULT_SITE.attachments, findings),
+    localRegistry: readLocalRegistry(site.get("localRegistry"), named, findings),
+    localSettings: readLocalSettings(site.get("localRegistry"), named, findings),
+    provider: readSiteProvider(site.get("provider"), beside, findings),
+    listen: registry.listen,
+    registry,
+    agent: readSiteAgent(site.get("agent"), named, findings),
     runtime: readRuntime(site.get("runtime"), findings),
+    runtimeSocket: mapText(readText(site.get("runtime")?.get("socket"), findings), beside),
+    runtimeConfigDir: mapText(readText(site.get("runtime")?.get("configDir"), findings), beside),
     dockerConfig: readDockerConfig(site.get("dockerConfig"), beside, findings),
     dockerConfigAt: site.get("dockerConfig")?.place,
     trustedTokenHosts: readTexts(site.get("trustedTokenHosts"), findings),
     link: readLink(site.get("link"), findings),
+    fetcher: readSiteFetcher(
+      site.get("link")?.get("fetcher"),
+      { project: DEFAULT_PROJECT, own: registry.listen },
+      named,
+      findings,
+    ),
   };
 }
 
@@ -165,8 +205,7 @@ function readPlatform(node: Node | undefined, findings: Findings): Platform | un
 function readCredential(
   node: Node,
   index: number,
-  beside: (path: string) => string,
-  files: InputFiles,
+  named: NamedFiles,
   findings: Findings,
 ): DeclaredRegistry | undefined {
   if (readMap(node, findings) === undefined) return undefined;
@@ -185,8 +224,8 @@ function readCredential(
   }
   const location = readLocation(registryNode, registry, findings);
   const username = readText(node.get("username"), findings);
-  const password = readPasswordFile(node.get("passwordFile"), beside, files, findings);
-  const certificates = readCertificateFile(node.get("caFile"), beside, files, findings);
+  const password = readPasswordFile(node.get("passwordFile"), named, findings);
+  const certificates = readCertificateFile(node.get("caFile"), named, findings);
   if (location === undefined) return undefined;
   warnIncomplete(node.get("username"), node.get("passwordFile"), findings);
   return {
@@ -199,49 +238,6 @@ function readCredential(
     certificates,
     place: registryNode.place,
   };
-}
-
-/** The first line of the file, so that editors may end it as they like. */
-function readPasswordFile(
-  node: Node | undefined,
-  beside: (path: string) => string,
-  files: InputFiles,
-  findings: Findings,
-): Secret | undefined {
-  const path = readText(node, findings);
-  if (node === undefined || path === undefined) return undefined;
-  const source = readTextFile(files, beside(path), findings, { namedAt: node.place });
-  const text = source?.text.replace(/\r?\n[\s\S]*$/, "");
-  if (text !== "") return text === undefined ? undefined : new Secret(text);
-  const remedy = "Write the password on its first line";
-  findings.fault(
-    node.place,
-    "password-file-empty",
-    `Cannot use the password file ${quoted(path)}: it is empty`,
-    remedy,
-  );
-  return undefined;
-}
-
-function readCertificateFile(
-  node: Node | undefined,
-  beside: (path: string) => string,
-  files: InputFiles,
-  findings: Findings,
-): readonly string[] {
-  const path = readText(node, findings);
-  if (node === undefined || path === undefined) return [];
-  const source = readTextFile(files, beside(path), findings, { namedAt: node.place });
-  if (source === undefined) return [];
-  const certificates = parsePem(source.text);
-  if (certificates !== undefined) return certificates;
-  findings.fault(
-    node.place,
-    "certificate-unreadable",
-    `Cannot read the certificates in ${quoted(path)}: it is no PEM, expected -----BEGIN CERTIFICATE-----`,
-    "Give a file with one or more PEM certificates; convert DER with: openssl x509 -inform der",
-  );
-  return [];
 }
 
 function readExtraImage(node: Node, findings: Findings): readonly PlacedReference[] {
@@ -264,54 +260,6 @@ export function readPlacedReference(
     'Write it like "quay.io/team/app:1.2.3" or "quay.io/team/app@sha256:…"',
   );
   return [];
-}
-
-function readLocalRegistry(
-  node: Node | undefined,
-  findings: Findings,
-): SiteLocalRegistry | undefined {
-  if (node === undefined || readMap(node, findings) === undefined) return undefined;
-  reportUnknownKeys(node, LOCAL_KEYS, findings, "fault");
-  const kind = readChoice(node.get("kind"), LOCAL_KINDS, findings);
-  const addressNode = node.get("address");
-  const address = readText(addressNode, findings);
-  const location =
-    addressNode === undefined || address === undefined
-      ? undefined
-      : readLocation(addressNode, address, findings);
-  if (location !== undefined && location.path !== "") {
-    findings.fault(
-      addressNode?.place ?? node.place,
-      "registry-invalid",
-      `Cannot use ${quoted(formatLocation(location))} as the local registry's address: it has a path, expected host:port`,
-      `Move ${quoted(location.path)} to localRegistry.project`,
-    );
-  }
-  return {
-    kind,
-    address: location,
-    project: readText(node.get("project"), findings),
-    place: node.get("kind")?.place ?? node.place,
-  };
-}
-
-/** Host and port, as `--listen` of the embedded registry takes them. */
-const LISTEN =
-  /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(?:[0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$/;
-
-function readListen(node: Node | undefined, findings: Findings): string {
-  reportUnknownKeys(readMap(node, findings), ["listen"], findings, "fault");
-  const listenNode = node?.get("listen");
-  const listen = readText(listenNode, findings);
-  if (listenNode === undefined || listen === undefined) return DEFAULT_SITE.listen;
-  if (LISTEN.test(listen)) return listen;
-  findings.fault(
-    listenNode.place,
-    "listen-invalid",
-    `Cannot listen on ${quoted(listen)}: expected host:port`,
-    'Write it like "127.0.0.1:5055" or "[::1]:5055"',
-  );
-  return DEFAULT_SITE.listen;
 }
 
 function readRuntime(node: Node | undefined, findings: Findings): Site["runtime"] {
