@@ -6,7 +6,14 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { isFailure } from "#base";
 import { digestOf } from "#content";
-import { type Descriptor, digestAlgorithm, digestHex, OCI_INDEX, OCI_MANIFEST } from "#oci";
+import {
+  type Descriptor,
+  digestAlgorithm,
+  digestHex,
+  OCI_INDEX,
+  OCI_MANIFEST,
+  referrersTag,
+} from "#oci";
 import { type Disk, type DiskStore, openStore, systemDisk } from "#store";
 import { createManualClock, type ManualClock } from "#test-support/clock";
 import { FUZZ_RUNS } from "#test-support/fuzz";
@@ -280,6 +287,128 @@ describe("names of delivered images", () => {
     const clock = createManualClock(site.clock.now() - GRACE_MS);
     expect((await site.collect({ clock })).blobs).toEqual([]);
     expect((await site.collect()).blobs).toHaveLength(1);
+  });
+});
+
+describe("names of what belongs to delivered images", () => {
+  const IMAGE = "quay.io/team/app";
+
+  /** A signature of each kind for a digest, and a list with the first of them. */
+  async function attach(store: DiskStore, repository: string, subject: Descriptor, seed: string) {
+    const referrer = await manifest(store, `${seed} refers`, { subject });
+    const list = await index(store, [referrer]);
+    const cosigned = await manifest(store, `${seed} of cosign`, {
+      layers: [await blob(store, seed)],
+    });
+    const tag = referrersTag(subject.digest);
+    await store.name(`${repository}:${tag}`, list);
+    await store.name(`${repository}:${tag}.sig`, cosigned);
+    return { referrer, names: [`${repository}:${tag}`, `${repository}:${tag}.sig`] };
+  }
+
+  async function declare(store: DiskStore, ...names: readonly string[]) {
+    await store.generations.begin(names);
+    await store.generations.complete();
+  }
+
+  test("stay with the image, its platforms, and what belongs to what belongs to it", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const platforms = ["linux/amd64", "linux/arm64"];
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "a", platforms });
+    const document = JSON.parse(await readFile(site.fileOf(root), "utf8"));
+    const kept = await attach(store, IMAGE, root, "of the index");
+    const ofPlatform = await attach(store, IMAGE, document.manifests[0], "of the platform");
+    const nested = await attach(store, IMAGE, kept.referrer, "of what refers");
+    for (const each of ["other:1", "other:2"]) await declare(store, `${IMAGE}:v1`, each);
+    const before = await hereIn(site.dataDir);
+    site.clock.advance(GRACE_MS * 2);
+    expect(await site.collect()).toMatchObject({ blobs: [], names: [], trouble: [] });
+    expect(await hereIn(site.dataDir)).toEqual(before);
+    expect((await store.names()).map(({ name }) => name)).toEqual(
+      [`${IMAGE}:v1`, ...kept.names, ...ofPlatform.names, ...nested.names].sort(),
+    );
+  });
+
+  test("go with the image, with all of their content", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "a" });
+    const { referrer, names } = await attach(store, IMAGE, root, "of the image");
+    const nested = await attach(store, IMAGE, referrer, "of what refers");
+    await buildImage(store, `${IMAGE}:v2`, { seed: "b" });
+    for (const each of ["other:1", "other:2"]) await declare(store, `${IMAGE}:v2`, each);
+    site.clock.advance(GRACE_MS * 2);
+    const dry = await site.collect({ isDryRun: true });
+    const found = await site.collect();
+    expect(found.names).toEqual([`${IMAGE}:v1`, ...names, ...nested.names].sort());
+    expect(dry.names).toEqual(found.names);
+    // Two manifests with a config each, a list and a layer, twice; the image's manifest, config and layers.
+    expect(found.blobs).toHaveLength(2 * (2 * 2 + 1 + 1) + 4);
+    expect((await store.names()).map(({ name }) => name)).toEqual([`${IMAGE}:v2`]);
+  });
+
+  test("go when the name of their image has moved to another digest", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const old = await buildImage(store, `${IMAGE}:v1`, { seed: "a" });
+    const { names } = await attach(store, IMAGE, old, "of the old");
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "b" });
+    const kept = await attach(store, IMAGE, root, "of the new");
+    await declare(store, `${IMAGE}:v1`);
+    site.clock.advance(GRACE_MS * 2);
+    expect((await site.collect()).names).toEqual([...names].sort());
+    expect((await store.names()).map(({ name }) => name)).toEqual(
+      [`${IMAGE}:v1`, ...kept.names].sort(),
+    );
+  });
+
+  test("go in a repository of which nothing is declared, though another has the image", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "a" });
+    const { names } = await attach(store, "quay.io/elsewhere/app", root, "of the image");
+    await declare(store, `${IMAGE}:v1`);
+    site.clock.advance(GRACE_MS * 2);
+    expect((await site.collect()).names).toEqual([...names].sort());
+  });
+
+  test("go when they only look like it", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "a" });
+    const names = [`${IMAGE}:${referrersTag(root.digest)}.txt`, `${IMAGE}:v1.sig`];
+    for (const name of names) await buildImage(store, name, { seed: name });
+    await declare(store, `${IMAGE}:v1`);
+    site.clock.advance(GRACE_MS * 2);
+    expect((await site.collect()).names).toEqual([...names].sort());
+  });
+
+  test("stay when a plan that declares their image again comes while they are looked for", async () => {
+    await using site = await newSite();
+    const { store } = site;
+    const root = await buildImage(store, `${IMAGE}:v1`, { seed: "a" });
+    const { names } = await attach(store, IMAGE, root, "of the image");
+    for (const each of ["other:1", "other:2"]) await declare(store, each);
+    await store.generations.begin(["other:3"]);
+    site.clock.advance(GRACE_MS * 2);
+    let isBegun = false;
+    const disk: Disk = {
+      ...systemDisk,
+      async list(folder) {
+        // After the names were looked at and before any goes.
+        if (!isBegun && folder.endsWith("sha256")) {
+          isBegun = true;
+          await store.generations.begin([`${IMAGE}:v1`]);
+        }
+        return systemDisk.list(folder);
+      },
+    };
+    const found = await site.collect({ disk });
+    expect(isBegun).toBe(true);
+    expect(found.names).toEqual([]);
+    expect((await store.names()).map(({ name }) => name)).toEqual([`${IMAGE}:v1`, ...names].sort());
+    expect(found.blobs).toEqual([]);
   });
 });
 

@@ -1,10 +1,11 @@
 import { join, resolve } from "node:path";
 import { assert, type Clock, Failure, isFailure, quoted, systemErrorCode } from "#base";
 import { type Digest, tryParseDigest } from "#oci";
+import { attachedTo } from "./attached-names.ts";
 import { StoreDatabase } from "./database.ts";
 import { type Disk, systemDisk } from "./disk.ts";
 import { storeFailure } from "./failure.ts";
-import { openGeneration, UNDECLARED } from "./generations.ts";
+import { latestGeneration, openGeneration, undeclared } from "./generations.ts";
 import { IndexFile } from "./index-file.ts";
 import { blobPath, type Layout, layoutOf, trashPath } from "./layout.ts";
 import { takeLock } from "./lock.ts";
@@ -133,6 +134,8 @@ type IsOld = (timeMs: number) => boolean;
 interface Found {
   readonly chosen: readonly Chosen[];
   readonly names: readonly Root[];
+  /** As of which plan the names may go. */
+  readonly generation: string;
   readonly live: number;
   readonly young: Collection["young"];
   readonly trouble: readonly MarkTrouble[];
@@ -165,12 +168,12 @@ class Collecting {
     await this.#trash.putBack(await this.#trash.left());
     let found = await this.#find();
     if (found.trouble.length > 0) return this.#report(found, false);
-    let wereNamesDropped = await this.#tryDropNames(found.names);
+    let wereNamesDropped = await this.#tryDropNames(found);
     let trouble = await this.#sweep(found);
     if (!wereNamesDropped && trouble.length === 0) {
-      // There is room now, if there was anything to remove.
+      // There is room now, if there was anything to remove; or there is another plan.
       found = await this.#find();
-      wereNamesDropped = found.trouble.length === 0 && (await this.#tryDropNames(found.names));
+      wereNamesDropped = found.trouble.length === 0 && (await this.#tryDropNames(found));
       trouble = wereNamesDropped ? await this.#sweep(found) : found.trouble;
     }
     await this.#dropLinks();
@@ -191,10 +194,19 @@ class Collecting {
   }
 
   async #find(): Promise<Found> {
-    const doomed = new Set(this.#undeclaredNames());
+    const generation = this.#latestGeneration();
+    const dropped = new Set(this.#undeclaredNames());
     const roots = rootsIn(this.#database);
-    const names = roots.filter(({ name }) => doomed.has(name));
-    const marks = await this.#mark(roots.filter(({ name }) => !doomed.has(name)));
+    let names = roots.filter(({ name }) => dropped.has(name));
+    let staying = roots.filter(({ name }) => !dropped.has(name));
+    let marks = await this.#mark(staying);
+    // What belongs to what stays does too, and so does what belongs to that.
+    for (let more = attachedTo(marks.live, staying, names); more.length > 0; ) {
+      names = names.filter((root) => !more.includes(root));
+      staying = [...staying, ...more];
+      marks = await this.#mark(staying);
+      more = attachedTo(marks.live, staying, names);
+    }
     const chosen: Chosen[] = [];
     const young = { blobs: 0, bytes: 0 };
     let live = 0;
@@ -212,12 +224,18 @@ class Collecting {
         young.bytes += status.size;
       }
     }
-    return { chosen, names, live, young, trouble: marks.trouble };
+    return { chosen, names, generation, live, young, trouble: marks.trouble };
+  }
+
+  #latestGeneration(): string {
+    const isKnown = this.#database.hasVersion(REPOSITORIES_SINCE);
+    return isKnown ? latestGeneration(this.#database) : "";
   }
 
   #undeclaredNames(): readonly string[] {
     if (!this.#database.hasVersion(REPOSITORIES_SINCE)) return [];
-    const rows = this.#database.rows<{ readonly name: string }>(`SELECT name ${UNDECLARED}`);
+    const sql = `SELECT name ${undeclared(this.#database)}`;
+    const rows = this.#database.rows<{ readonly name: string }>(sql);
     return rows.map(({ name }) => name);
   }
 
@@ -255,15 +273,23 @@ class Collecting {
     return (await disk.status(blobPath(layout, digest))) ?? disk.status(trashPath(layout, digest));
   }
 
-  /** Before their content goes, and durably. False when the disk is too full for it. */
-  async #tryDropNames(names: readonly Root[]): Promise<boolean> {
+  /**
+   * Before their content goes, and durably. False when the disk is too full for it, and when another
+   * plan has come since they were found: what belongs to its images was not looked for.
+   */
+  async #tryDropNames({ names, generation }: Found): Promise<boolean> {
     if (names.length === 0) return true;
     const { layout, disk } = this.#place;
     const database = this.#database;
     try {
-      const dropped = await database.change(() =>
-        database.rows<{ readonly name: string }>(`DELETE ${UNDECLARED} RETURNING name`),
-      );
+      const dropped = await database.change(() => {
+        if (this.#latestGeneration() !== generation) return undefined;
+        return database.rows<{ readonly name: string }>(
+          `DELETE ${undeclared(database)} AND name IN (SELECT value FROM json_each(?1)) RETURNING name`,
+          JSON.stringify(names.map(({ name }) => name)),
+        );
+      });
+      if (dropped === undefined) return false;
       for (const { name } of dropped) this.#names.add(name);
     } catch (error) {
       const failure = storeFailure(error, this.#attempt());

@@ -1,4 +1,5 @@
-import { constants, Database, type SQLQueryBindings } from "bun:sqlite";
+import { constants, Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
+import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { Failure, isFailure, quoted } from "#base";
 import { createTables, SCHEMA_VERSION } from "./schema.ts";
 
@@ -20,11 +21,14 @@ export class StoreDatabase {
   readonly #connection: Database;
   readonly #path: string;
   readonly #waiting: Change[] = [];
+  /** Asked for with every request of a registry: to look it up by its text costs as much as to run it. */
+  readonly #dataVersion: Statement<{ readonly data_version: number }, []>;
   #version: number;
 
   private constructor(connection: Database, path: string) {
     this.#connection = connection;
     this.#path = path;
+    this.#dataVersion = connection.query("PRAGMA data_version");
     this.#version = versionOf(connection, path);
   }
 
@@ -34,6 +38,7 @@ export class StoreDatabase {
    * @throws {Failure} `store-newer`; errors of SQLite as they are
    */
   static openForWriting(path: string): StoreDatabase {
+    hide(path);
     return StoreDatabase.#open(path, { create: true, readwrite: true }, (database) => {
       const connection = database.#connection;
       connection.run("PRAGMA journal_mode = WAL");
@@ -127,7 +132,7 @@ export class StoreDatabase {
 
   /** Differs whenever another process has changed anything. */
   revision(): number {
-    return this.row<{ readonly data_version: number }>("PRAGMA data_version")?.data_version ?? 0;
+    return this.#dataVersion.get()?.data_version ?? 0;
   }
 
   /** Applies what still waits, and closes the database. */
@@ -165,6 +170,23 @@ export class StoreDatabase {
     this.#version = SCHEMA_VERSION;
   }
 }
+
+/**
+ * Makes the database a file that nobody but its owner can read, also one of an earlier version: it holds
+ * locations of uploads, which may be signed. SQLite gives its -wal and -shm files the same mode.
+ */
+function hide(path: string): void {
+  closeSync(openSync(path, "a", PRIVATE));
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+    const mode = statSync(file, { throwIfNoEntry: false })?.mode;
+    if (mode !== undefined && (mode & OF_OTHERS) !== 0) chmodSync(file, PRIVATE);
+  }
+}
+
+const PRIVATE = 0o600;
+
+/** The rights that are not the owner's. */
+const OF_OTHERS = 0o077;
 
 /** @throws {Failure} `store-newer` */
 function versionOf(connection: Database, path: string): number {

@@ -45,8 +45,9 @@ function storeBusy({ verb, object, dataDir }: Attempt, cause: unknown): Failure 
   });
 }
 
-/** Without its database a store has no names; the next delivery gives them again, and moves no blob for it. */
-const DAMAGED_DATABASE = "Move the damaged drayage.db away; blobs stay";
+/** Blobs stay, and so do the names of what was delivered, which `index.json` tells (see `recoverNames`). */
+const DAMAGED_DATABASE =
+  "Move drayage.db and the drayage.db-* beside it out of the folder: what was delivered is found again without them, what was pushed must be pushed again";
 
 const BROKEN_HINTS: Readonly<Record<string, string>> = {
   EROFS: "Mount the file system for writing, or name another folder with `--data-dir`",
@@ -80,7 +81,7 @@ export function storeFull(
   return new Failure({
     code: "store-full",
     message: `Cannot ${attempt.verb} ${attempt.object}: the disk of ${quoted(attempt.dataDir)} ${state}, expected ${needed}`,
-    hint: `Make room on the disk (\`df -h ${attempt.dataDir}\` shows it), then run \`dray deliver\` again`,
+    hint: `Make room on the disk (\`df -h ${attempt.dataDir}\` shows it), then run \`dray deliver\` again; an agent goes on by itself`,
     cause,
   });
 }

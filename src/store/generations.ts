@@ -1,5 +1,12 @@
 import type { Clock } from "#base";
 import type { StoreDatabase } from "./database.ts";
+import { isOfRevision } from "./names.ts";
+import { PROVIDER_SINCE } from "./schema.ts";
+
+const KEPT = `SELECT name FROM generation_names
+  UNION SELECT core_names.name FROM core_names
+    JOIN generation_names ON generation_names.name = core_names.provider
+  ORDER BY name`;
 
 /** How many plans that were carried out whole keep their names: the current one and the one before it. */
 const KEPT_MAX = 2;
@@ -14,9 +21,14 @@ export interface GenerationsPlace {
   failure(error: unknown): unknown;
 }
 
+/** The part that a generation plays for an agent, which may stage many plans before it activates one. */
+export type GenerationRole = "active" | "staged" | "previous";
+
 /**
  * The names that plans declare, a generation for each plan. A collection keeps the names of those that
  * are recorded here, once one was carried out whole.
+ *
+ * Who delivers by hand has the last two plans kept, by their order; an agent says which ones it needs.
  */
 export class Generations {
   readonly #place: GenerationsPlace;
@@ -69,6 +81,52 @@ export class Generations {
     });
   }
 
+  /**
+   * From now on these names stay, whatever else is carried out, until this is called again. What was
+   * carried out before and is not among them goes, unless nothing is held at all; what a delivery that is
+   * not complete declares stays.
+   *
+   * @throws {Failure} `store-read-only`, `store-full`, `store-busy`, `store-broken`
+   */
+  hold(roles: Readonly<Partial<Record<GenerationRole, Iterable<string>>>>): Promise<void> {
+    return this.#change(() => {
+      const { database, clock } = this.#place;
+      const held = Object.entries(roles).filter(([, names]) => names !== undefined);
+      const before = database.rows<{ readonly id: number }>(
+        `SELECT id FROM generations WHERE completed_ms IS NOT NULL
+           AND (?1 OR id IN (SELECT generation FROM generation_roles))`,
+        held.length > 0,
+      );
+      database.run("DELETE FROM generation_roles");
+      // New ones before the old are gone: who saw the old numbers must see that they have changed.
+      for (const [role, names] of held) {
+        const sql = "INSERT INTO generations (begun_ms, completed_ms) VALUES (?1, ?1)";
+        database.run(sql, clock.now());
+        database.run("INSERT INTO generation_roles SELECT ?1, max(id) FROM generations", role);
+        for (const name of new Set(names)) {
+          database.run("INSERT INTO generation_names SELECT max(id), ?1 FROM generations", name);
+        }
+      }
+      for (const { id } of before) database.run("DELETE FROM generations WHERE id = ?1", id);
+      this.#forgetNames();
+    });
+  }
+
+  /**
+   * The names that the kept plans declare, and what came out of their provider images; sorted. What
+   * revisions have for themselves is not among them: a runtime knows no such names.
+   */
+  async kept(): Promise<readonly string[]> {
+    try {
+      const { database } = this.#place;
+      return database
+        .rows<{ readonly name: string }>(KEPT)
+        .flatMap(({ name }) => (isOfRevision(name) ? [] : [name]));
+    } catch (error) {
+      throw this.#place.failure(error);
+    }
+  }
+
   #namesOf(generation: number): string {
     const sql = "SELECT name FROM generation_names WHERE generation = ?1 ORDER BY name";
     const rows = this.#place.database.rows<{ readonly name: string }>(sql, generation);
@@ -100,15 +158,35 @@ export function openGeneration(
   );
 }
 
-/** Which names no generation declares; none as long as no plan was carried out whole. */
-export const UNDECLARED = `FROM names WHERE name NOT IN (SELECT name FROM generation_names)
-  AND EXISTS (SELECT 1 FROM generations WHERE completed_ms IS NOT NULL)`;
+/** Differs from what it was before when a delivery has begun since. Numbers alone are used again. */
+export function latestGeneration(database: StoreDatabase): string {
+  const sql = "SELECT id, begun_ms AS begunMs FROM generations ORDER BY id DESC LIMIT 1";
+  const row = database.row<{ readonly id: number; readonly begunMs: number }>(sql);
+  return row === undefined ? "" : `${row.id}.${row.begunMs}`;
+}
 
-/** The newest first. The clock may have been set back; the numbers never are. */
+/**
+ * Which names no generation declares, and came out of no provider image that one declares; what belongs
+ * to one that a generation declares, and is beside it by its tag, is among them (see `attachedTo`). None
+ * as long as no plan was carried out whole.
+ */
+export function undeclared(database: StoreDatabase): string {
+  const ofProviders = database.hasVersion(PROVIDER_SINCE)
+    ? `AND name NOT IN (
+         SELECT core_names.name FROM core_names JOIN generation_names
+           ON generation_names.name = core_names.provider
+       )`
+    : "";
+  return `FROM names WHERE name NOT IN (SELECT name FROM generation_names) ${ofProviders}
+    AND EXISTS (SELECT 1 FROM generations WHERE completed_ms IS NOT NULL)`;
+}
+
+/** Those that deliveries carried out, the newest first. The clock may have been set back; the numbers never are. */
 function completedGenerations(database: StoreDatabase): readonly number[] {
   return database
     .rows<{ readonly id: number }>(
-      "SELECT id FROM generations WHERE completed_ms IS NOT NULL ORDER BY id DESC",
+      `SELECT id FROM generations WHERE completed_ms IS NOT NULL
+         AND id NOT IN (SELECT generation FROM generation_roles) ORDER BY id DESC`,
     )
     .map(({ id }) => id);
 }

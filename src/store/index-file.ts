@@ -56,6 +56,6 @@ export class IndexFile {
   }
 
   #text(): string {
-    return formatIndex(this.#names.all());
+    return formatIndex(this.#names.inForce());
   }
 }

@@ -7,14 +7,11 @@ import {
   type Descriptor,
   type Digest,
   digestAlgorithm,
-  isIndexType,
   isJsonObject,
-  isManifestType,
   MANIFEST_BYTES_MAX,
   parseDocument,
-  tryParseDigest,
 } from "#oci";
-import { blobPath, type Layout, layoutOf } from "./layout.ts";
+import { blobPath, type Layout, layoutOf, namesInIndex } from "./layout.ts";
 
 /**
  * An OCI image layout that somebody else may have written, on a stick or a disk: read and never
@@ -40,9 +37,6 @@ const INDEX_BYTES_MAX = 64 * 1024 * 1024;
 /** Half a MiB a read keeps a core at copying and not at system calls. */
 const CHUNK_BYTES = 512 * 1024;
 
-/** Annotations by which tools keep a whole name, the specification's own first. */
-const NAME_ANNOTATIONS = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
-
 /**
  * Opens an OCI image layout for reading.
  *
@@ -51,7 +45,7 @@ const NAME_ANNOTATIONS = ["org.opencontainers.image.ref.name", "io.containerd.im
 export async function openLayout(path: string): Promise<LayoutSource> {
   const layout = layoutOf(resolve(path));
   await requireLayout(layout, path);
-  const names = await readNames(layout, path);
+  const names = namesInIndex(await readJson(layout.index, path));
   const openBlob = async ({ digest, size }: Pick<Descriptor, "digest" | "size">) => {
     if (!(await isRealFolder(layout, digest))) return undefined;
     const file = await openRegular(blobPath(layout, digest), path);
@@ -110,33 +104,6 @@ async function requireLayout({ marker }: Layout, path: string): Promise<void> {
     message: `Cannot take content from ${quoted(path)}: it has no oci-layout file of version 1, expected an OCI image layout`,
     hint: "Name the folder in which oci-layout and index.json lie: a store of `dray`, or what skopeo copy oci:DIR or crane pull --format=oci wrote",
   });
-}
-
-/** The names in `index.json`, with descriptors that can be used; the first of a name counts. */
-async function readNames(
-  { index }: Layout,
-  path: string,
-): Promise<ReadonlyMap<string, Descriptor>> {
-  const json = await readJson(index, path);
-  const entries: unknown = isJsonObject(json) ? json["manifests"] : undefined;
-  const names = new Map<string, Descriptor>();
-  for (const entry of Array.isArray(entries) ? entries : []) {
-    if (!isJsonObject(entry)) continue;
-    const { mediaType, digest: text, size, annotations } = entry;
-    const digest = typeof text === "string" ? tryParseDigest(text) : undefined;
-    if (digest === undefined || typeof mediaType !== "string" || !isSize(size)) continue;
-    if (!isManifestType(mediaType) && !isIndexType(mediaType)) continue;
-    for (const key of NAME_ANNOTATIONS) {
-      const name = isJsonObject(annotations) ? annotations[key] : undefined;
-      if (typeof name === "string" && !names.has(name))
-        names.set(name, { mediaType, digest, size });
-    }
-  }
-  return names;
-}
-
-function isSize(size: unknown): size is number {
-  return typeof size === "number" && Number.isSafeInteger(size) && size > 0;
 }
 
 async function readJson(file: string, path: string): Promise<unknown> {

@@ -1,7 +1,17 @@
 import { join } from "node:path";
 import { quoted } from "#base";
 import type { NamedContent } from "#content";
-import { type Digest, digestAlgorithm, digestHex, isJsonObject, OCI_INDEX } from "#oci";
+import {
+  type Descriptor,
+  type Digest,
+  digestAlgorithm,
+  digestHex,
+  isIndexType,
+  isJsonObject,
+  isManifestType,
+  OCI_INDEX,
+  tryParseDigest,
+} from "#oci";
 import { type Disk, readText } from "./disk.ts";
 import { storeUnusable } from "./failure.ts";
 
@@ -106,6 +116,35 @@ export function formatIndex(names: readonly NamedContent[]): string {
   return `${JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }, null, 1)}\n`;
 }
 
+/** Annotations by which tools keep a whole name, the specification's own first. */
+const NAME_ANNOTATIONS = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
+
+/**
+ * The names in an `index.json` that was parsed, whoever wrote it, with descriptors that can be used; the
+ * first of a name counts.
+ */
+export function namesInIndex(json: unknown): ReadonlyMap<string, Descriptor> {
+  const entries: unknown = isJsonObject(json) ? json["manifests"] : undefined;
+  const names = new Map<string, Descriptor>();
+  for (const entry of Array.isArray(entries) ? entries : []) {
+    if (!isJsonObject(entry)) continue;
+    const { mediaType, digest: text, size, annotations } = entry;
+    const digest = typeof text === "string" ? tryParseDigest(text) : undefined;
+    if (digest === undefined || typeof mediaType !== "string" || !isSize(size)) continue;
+    if (!isManifestType(mediaType) && !isIndexType(mediaType)) continue;
+    for (const key of NAME_ANNOTATIONS) {
+      const name = isJsonObject(annotations) ? annotations[key] : undefined;
+      if (typeof name === "string" && !names.has(name))
+        names.set(name, { mediaType, digest, size });
+    }
+  }
+  return names;
+}
+
+function isSize(size: unknown): size is number {
+  return typeof size === "number" && Number.isSafeInteger(size) && size > 0;
+}
+
 /** What a store creates before its database, and what file systems put into their root. */
 const HARMLESS =
   /^(blobs|ingest|uploads|trash|lock(-registry|-collection)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
@@ -117,10 +156,19 @@ const HARMLESS =
  */
 export async function refuseAlien(disk: Disk, layout: Layout): Promise<void> {
   const entries = await disk.list(layout.dataDir);
-  if (entries.includes("drayage.db")) return refuseOtherVersion(disk, layout);
+  if (isStore(entries)) return refuseOtherVersion(disk, layout);
   const alien = entries.find((entry) => !HARMLESS.test(entry) && !entry.startsWith("drayage.db"));
   if (alien === undefined) return;
   throw storeUnusable(layout.dataDir, `it holds ${quoted(alien, 80)}, which no \`dray\` wrote`);
+}
+
+/**
+ * Whether these are the entries of a store. One whose database was lost, or moved away because it was
+ * damaged, is known by what nobody got who found a folder of somebody else's.
+ */
+function isStore(entries: readonly string[]): boolean {
+  const isLocked = entries.some((entry) => /^lock(-registry)?\.db$/.test(entry));
+  return entries.includes("drayage.db") || (isLocked && entries.includes("trash"));
 }
 
 async function refuseOtherVersion(disk: Disk, layout: Layout): Promise<void> {

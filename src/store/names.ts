@@ -9,6 +9,22 @@ interface Row {
   readonly size: number;
 }
 
+/**
+ * Stands between the id of a revision and a name, for what that revision has under the name while another
+ * one is in force. No reference can have it, so nobody who reads names by their form takes it for one.
+ */
+const OF_REVISION = "!";
+
+/** What a revision has under a name, under a name of its own. */
+export function nameOfRevision(revision: string, name: string): string {
+  return `${revision}${OF_REVISION}${name}`;
+}
+
+/** Whether a name is one that a revision has for itself. */
+export function isOfRevision(name: string): boolean {
+  return name.includes(OF_REVISION);
+}
+
 /** The names of what was delivered. */
 export class NameTable {
   readonly #database: StoreDatabase;
@@ -38,6 +54,19 @@ export class NameTable {
   all(): readonly NamedContent[] {
     const rows = this.#database.rows<Row>("SELECT * FROM names ORDER BY name");
     return rows.map((row) => ({ name: row.name, descriptor: descriptorOf(row) }));
+  }
+
+  /** The names that are in force: those of revisions are nobody's business but the agent's. */
+  inForce(): readonly NamedContent[] {
+    return this.all().filter(({ name }) => !isOfRevision(name));
+  }
+
+  /** The names of one revision, as they are when it is in force. */
+  ofRevision(revision: string): readonly NamedContent[] {
+    const prefix = nameOfRevision(revision, "");
+    return this.all().flatMap(({ name, descriptor }) =>
+      name.startsWith(prefix) ? [{ name: name.slice(prefix.length), descriptor }] : [],
+    );
   }
 
   /** Differs whenever a name may have changed, also when another process changed it. */

@@ -16,6 +16,8 @@ import {
 import { takeLock } from "./lock.ts";
 import { NameTable } from "./names.ts";
 import { logPath, readPartial } from "./partial-file.ts";
+import { forgetOldPushSessions } from "./push-sessions.ts";
+import { recoverNames } from "./recover-names.ts";
 import { DiskStore, type StorePlace } from "./store.ts";
 import { UploadTable } from "./upload-table.ts";
 import { DiskUploads } from "./uploads.ts";
@@ -72,7 +74,10 @@ async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStor
   try {
     await prepareFolders(layout, disk);
     database = StoreDatabase.openForWriting(layout.database);
+    await recoverNames({ layout, disk, blobs, database });
     await bringUpToDate(layout, disk, database);
+    // A disk that is full has no room even for that, and what is on it must be served.
+    await forgetOldPushSessions(database, clock.now()).catch(() => {});
     const table = new UploadTable(database);
     const publish = blobs.publishNew.bind(blobs);
     const uploads =

@@ -175,14 +175,14 @@ describe("a store of the first version", () => {
       await using store = await openStore(folder.path, { clock });
       await buildImage(store, "quay.io/a:v1", { seed: "a" });
     }
-    // What the second version added.
+    // What the later versions added.
     const database = new Database(join(folder.path, "drayage.db"));
-    for (const table of ["blobs", "manifests", "tags"]) {
-      database.run(`DROP TABLE repository_${table}`);
-    }
-    for (const table of ["uploads", "generations", "generation_names"]) {
-      database.run(`DROP TABLE ${table}`);
-    }
+    const tables = database
+      .query<{ name: string }, []>(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+      )
+      .all();
+    for (const { name } of tables) if (name !== "names") database.run(`DROP TABLE ${name}`);
     database.run("PRAGMA user_version = 1");
     database.close();
     return folder;
@@ -223,7 +223,8 @@ describe("a store of the first version", () => {
     const failure = await openStore(folder.path, { clock }).catch((error: unknown) => error);
     expect(isFailure(failure, "store-broken")).toBe(true);
     using database = new Database(path);
-    const tables = database.query("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+    const sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    const tables = database.query(sql).all();
     expect(tables).toEqual([{ name: "names" }, { name: "uploads" }]);
   });
 });

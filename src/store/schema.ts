@@ -46,6 +46,62 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        generation INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (generation, name)
      ) STRICT, WITHOUT ROWID`,
   ],
+  [
+    // Our own uploads to other registries. A location may hold a secret, as signed queries do.
+    `CREATE TABLE push_sessions (
+       registry TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
+       location TEXT NOT NULL, bytes INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+       PRIMARY KEY (registry, repository, digest)
+     ) STRICT, WITHOUT ROWID`,
+  ],
+  [
+    // When it was last asked what belongs to the image that a name stands for.
+    `CREATE TABLE attachment_checks (
+       name TEXT PRIMARY KEY, digest TEXT NOT NULL, at_ms INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+  ],
+  [
+    // What happened here. A number is never used twice, so that who follows it misses nothing.
+    `CREATE TABLE journal (
+       id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+       data TEXT NOT NULL
+     ) STRICT`,
+    // Which images were looked for in a provider image, and whether all that was found is loaded.
+    `CREATE TABLE core_searches (
+       provider TEXT PRIMARY KEY, manifest TEXT NOT NULL, settings TEXT NOT NULL,
+       archives INTEGER NOT NULL, warnings TEXT NOT NULL, completed_ms INTEGER
+     ) STRICT, WITHOUT ROWID`,
+    // The names that came from it, which stay as long as its own does.
+    `CREATE TABLE core_names (
+       provider TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (provider, name)
+     ) STRICT, WITHOUT ROWID`,
+    // What the operating system was given last: one row, or none.
+    `CREATE TABLE hand_over (
+       id INTEGER PRIMARY KEY CHECK (id = 1), manifest TEXT NOT NULL, form TEXT NOT NULL,
+       path TEXT, identity TEXT, command TEXT NOT NULL, starts INTEGER NOT NULL, done_ms INTEGER
+     ) STRICT`,
+  ],
+  [
+    // What an agent holds: the generations of its active, staged and previous revision.
+    `CREATE TABLE generation_roles (
+       role TEXT PRIMARY KEY, generation INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // What was wanted of the site, and which part each plays. `about` is JSON.
+    `CREATE TABLE revisions (
+       id TEXT PRIMARY KEY, record TEXT NOT NULL, about TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE revision_roles (
+       role TEXT PRIMARY KEY, revision TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // What an agent must still know after its death, as JSON.
+    `CREATE TABLE notes (
+       name TEXT PRIMARY KEY, value TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // Bytes that crossed the uplink, by the minute since 1970. The cap is in bytes per second.
+    `CREATE TABLE uplink_minutes (
+       minute INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, cap REAL
+     ) STRICT`,
+  ],
 ];
 
 /** Version of the tables. A program refuses a database that a newer one has written. */
@@ -53,6 +109,21 @@ export const SCHEMA_VERSION: number = MIGRATIONS.length;
 
 /** The first version that has repositories and uploads. */
 export const REPOSITORIES_SINCE = 2;
+
+/** The first version that remembers uploads to other registries. */
+export const PUSH_SESSIONS_SINCE = 3;
+
+/** The first version that remembers when signatures were asked for. */
+export const ATTACHMENT_CHECKS_SINCE = 4;
+
+/** The first version that keeps a journal. */
+export const JOURNAL_SINCE = 5;
+
+/** The first version that remembers what came out of provider images, and what was handed over. */
+export const PROVIDER_SINCE = 5;
+
+/** The first version that remembers what an agent is at. */
+export const AGENT_SINCE = 6;
 
 /** Brings the tables of a version up to {@link SCHEMA_VERSION}, within the caller's transaction. */
 export function createTables(database: Database, fromVersion: number): void {

@@ -286,10 +286,77 @@ describe("openStore() refuses", () => {
     }
   });
 
-  test("a database that is none", async () => {
+  test("a database that is none, and says what to do", async () => {
     await using folder = await newFolder();
     await writeFile(join(folder.path, "drayage.db"), "x".repeat(5000));
-    expect((await failureOf(openStore(folder.path, { clock }))).code).toBe("store-broken");
+    const failure = await failureOf(openStore(folder.path, { clock }));
+    expect(failure.code).toBe("store-broken");
+    expect(failure.hint).toContain("Move drayage.db");
+  });
+});
+
+describe("a store whose database was moved away", () => {
+  const lose = async (dataDir: string) => {
+    for (const name of await readdir(dataDir)) {
+      if (name.startsWith("drayage.db")) await rm(join(dataDir, name));
+    }
+  };
+
+  test.each(["delivery", "registry"] as const)(
+    "has its blobs and names again, for a %s",
+    async (role) => {
+      await using folder = await newFolder();
+      const roots: Descriptor[] = [];
+      {
+        await using store = await openStore(folder.path, { clock, role });
+        for (const name of ["quay.io/a:v1", "quay.io/b:v1"]) {
+          roots.push(await buildImage(store, name, { seed: name }));
+        }
+      }
+      const index = await readFile(join(folder.path, "index.json"), "utf8");
+      await lose(folder.path);
+      await using store = await openStore(folder.path, { clock, role });
+      const found = (await store.names()).map(({ descriptor }) => descriptor);
+      expect(found).toEqual(roots);
+      expect(await readFile(join(folder.path, "index.json"), "utf8")).toBe(index);
+    },
+  );
+
+  test("has no name again of what is not there, or that is no index", async () => {
+    await using folder = await newFolder();
+    const lost = await openStore(folder.path, { clock }).then(async (store) => {
+      await using _closed = store;
+      await buildImage(store, "quay.io/a:v1", { seed: "a" });
+      return await buildImage(store, "quay.io/b:v1", { seed: "b" });
+    });
+    await rm(fileOf(folder.path, lost));
+    await lose(folder.path);
+    const names = async () => {
+      await using store = await openStore(folder.path, { clock });
+      return (await store.names()).map(({ name }) => name);
+    };
+    expect(await names()).toEqual(["quay.io/a:v1"]);
+    await lose(folder.path);
+    await writeFile(join(folder.path, "index.json"), "[");
+    expect(await names()).toEqual([]);
+  });
+
+  test("has not again what a collection untagged while its database was whole", async () => {
+    await using folder = await newFolder();
+    const index = await openStore(folder.path, { clock }).then(async (store) => {
+      await using _closed = store;
+      await buildImage(store, "quay.io/a:v1", { seed: "a" });
+      await store.generations.begin([]);
+      await store.generations.complete();
+      await store.flush();
+      return await readFile(join(folder.path, "index.json"), "utf8");
+    });
+    const database = new Database(join(folder.path, "drayage.db"));
+    database.run("DELETE FROM names");
+    database.close();
+    await writeFile(join(folder.path, "index.json"), index);
+    await using store = await openStore(folder.path, { clock });
+    expect(await store.names()).toEqual([]);
   });
 });
 
@@ -392,7 +459,7 @@ describe("a disk that is too small", () => {
     const descriptor = { ...(await putSome(store, "a")), size: 300 * 1024 * 1024 };
     const failure = await failureOf(store.ingest(descriptor));
     expect(failure.code).toBe("store-full");
-    expect(failure.message).toContain("has 12.0 MiB free, expected 300.0 MiB");
+    expect(failure.message).toContain("has 12.6 MB free, expected 314.6 MB");
     expect(await readdir(join(folder.path, "ingest"))).toEqual([]);
   });
 });

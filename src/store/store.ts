@@ -7,11 +7,13 @@ import {
   type FetchOptions,
   type Ingest,
   type NamedContent,
+  type PushSessions,
   type Repositories,
   type Store,
   type Uploads,
 } from "#content";
 import type { Descriptor, Digest } from "#oci";
+import { AttachmentChecks } from "./attachment-checks.ts";
 import type { Blobs } from "./blobs.ts";
 import type { StoreDatabase } from "./database.ts";
 import type { Disk } from "./disk.ts";
@@ -19,12 +21,18 @@ import { storeFailure, storeFull } from "./failure.ts";
 import { Generations } from "./generations.ts";
 import { IndexFile } from "./index-file.ts";
 import { DiskIngest, type HashedPrefix } from "./ingest.ts";
+import { Journal } from "./journal.ts";
 import { blobPath, type Layout, partialPath } from "./layout.ts";
 import type { Lock } from "./lock.ts";
 import { NameTable } from "./names.ts";
+import { Notes } from "./notes.ts";
 import { PartialFile, readPartial } from "./partial-file.ts";
+import { ProviderMemory } from "./provider-memory.ts";
+import { DiskPushSessions } from "./push-sessions.ts";
 import { streamFile } from "./read.ts";
 import { DiskRepositories } from "./repositories.ts";
+import { Revisions } from "./revisions.ts";
+import { UplinkMinutes } from "./uplink-minutes.ts";
 import type { DiskUploads } from "./uploads.ts";
 import type { WriterRun } from "./writer-run.ts";
 
@@ -64,6 +72,20 @@ export class DiskStore implements Store, AsyncDisposable {
   readonly repositories: Repositories;
   /** What deliveries declared. */
   readonly generations: Generations;
+  /** When it was last asked what belongs to images. */
+  readonly attachmentChecks: AttachmentChecks;
+  /** What happened here. */
+  readonly journal: Journal;
+  /** What came out of provider images, and what the operating system was given. */
+  readonly provider: ProviderMemory;
+  /** What an agent wants of the site. */
+  readonly revisions: Revisions;
+  /** What an agent must still know after its death. */
+  readonly notes: Notes;
+  /** What crossed the uplink in the last week. */
+  readonly uplinkMinutes: UplinkMinutes;
+  /** Uploads to other registries that may be gone on with. */
+  readonly pushSessions: PushSessions;
   /** Content of which an ingest has the partial file. */
   readonly #taken = new Set<Digest>();
   /** What was hashed of partial files that no ingest has now. */
@@ -87,6 +109,35 @@ export class DiskStore implements Store, AsyncDisposable {
       ...{ database, clock },
       requireWriter: () => this.#requireWriter(),
       failure: (error) => storeFailure(error, this.#attemptTo("record", "what a plan declares")),
+    });
+    this.attachmentChecks = new AttachmentChecks({
+      database,
+      requireWriter: () => this.#requireWriter(),
+      failure: (error) => storeFailure(error, this.#attemptTo("record", "what was asked for")),
+    });
+    this.journal = new Journal({
+      ...{ database, clock },
+      requireWriter: () => this.#requireWriter(),
+      failure: (error) => storeFailure(error, this.#attemptTo("use", "the journal")),
+    });
+    this.provider = new ProviderMemory({
+      ...{ database, clock },
+      requireWriter: () => this.#requireWriter(),
+      failure: (error) => storeFailure(error, this.#attemptTo("record", "the provider image")),
+    });
+    const agentPlace = {
+      database,
+      requireWriter: () => this.#requireWriter(),
+      failure: (error: unknown) =>
+        storeFailure(error, this.#attemptTo("record", "what the agent is at")),
+    };
+    this.revisions = new Revisions(agentPlace);
+    this.notes = new Notes(agentPlace);
+    this.uplinkMinutes = new UplinkMinutes(agentPlace);
+    this.pushSessions = new DiskPushSessions({
+      database,
+      requireWriter: () => this.#requireWriter(),
+      failure: (error) => storeFailure(error, this.#attemptTo("record", "an upload")),
     });
     this.repositories = new DiskRepositories({
       ...{ database, clock },
@@ -224,7 +275,12 @@ export class DiskStore implements Store, AsyncDisposable {
   }
 
   names(): Promise<readonly NamedContent[]> {
-    return this.#attempt("list", "the names", async () => this.#names.all());
+    return this.#attempt("list", "the names", async () => this.#names.inForce());
+  }
+
+  /** The names that one revision has for itself, see {@link nameOfRevision}, as they are in force. */
+  namesOfRevision(revision: string): Promise<readonly NamedContent[]> {
+    return this.#attempt("list", "the names", async () => this.#names.ofRevision(revision));
   }
 
   /** Differs whenever a name may have changed, also when another process changed it. */
