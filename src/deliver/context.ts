@@ -19,12 +19,34 @@ export interface Folder extends Fetcher {
   describe(digest: Digest): Promise<Descriptor | undefined>;
 }
 
+/**
+ * When what belongs to images beside their own graphs is asked for: signatures, bills of materials.
+ *
+ * - `always`: in every delivery, so that a signature that was added later comes with the next
+ * - `daily`: for an image that this delivery brought or moved; for one that stayed when the last time is a day ago,
+ *   by {@link AttachmentChecks}
+ * - `never`: it is left where it is
+ */
+export type AttachmentPolicy = "always" | "daily" | "never";
+
+/** Remembers when the source of an image was asked what belongs to it. Times are milliseconds since 1970. */
+export interface AttachmentChecks {
+  /** When, since the name stands for this root; undefined when it was not. */
+  last(name: string, root: Digest): Promise<number | undefined>;
+  /** It was asked, and all that there was came. */
+  note(name: string, root: Digest, atMs: number): Promise<void>;
+}
+
 /** What all parts of one delivery share. */
 export interface DeliveryContext {
   readonly store: Store;
   /** Asked before any registry, in this order. */
   readonly folders: readonly Folder[];
   readonly platform: Platform;
+  /** `always` without it. */
+  readonly attachments?: AttachmentPolicy;
+  /** Without it no time is known. */
+  readonly attachmentChecks?: AttachmentChecks;
   readonly clock: Clock;
   readonly random: () => number;
   readonly tally: Tally;

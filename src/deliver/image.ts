@@ -9,8 +9,9 @@ import {
 import type { Descriptor, Digest } from "#oci";
 import type { PlannedImage } from "#plan";
 import { formatReference, tagOrDigest } from "#reference";
+import { bringAttachments } from "./bring-attachments.ts";
 import type { DeliveryContext } from "./context.ts";
-import type { ImageOutcome } from "./event.ts";
+import type { ByteTotals, ImageOutcome } from "./event.ts";
 import { describeInFolders, isInFolders, lookupInFolders } from "./folders.ts";
 import { BlobRefused, createManifestReader, type ManifestReader } from "./manifest-reader.ts";
 import { type Origin, withRetries } from "./retry.ts";
@@ -33,6 +34,8 @@ export interface ImageWork extends Origin {
   /** Tells, once, that something is done for it: it has its turn, and now a place on the link. */
   begin: () => void;
   isSized: boolean;
+  /** What was told of its size. */
+  sized?: ByteTotals;
   bytesMoved: number;
 }
 
@@ -50,7 +53,7 @@ export function beginImage(
   context: DeliveryContext,
 ): ImageWork {
   const image = formatReference(planned.declared);
-  const origin = { image, registry: planned.source.domain, source };
+  const origin = { image, registry: source.host ?? planned.source.domain, source };
   const reader = createManifestReader(origin, requests, context);
   return {
     ...origin,
@@ -234,11 +237,34 @@ async function bringImage(
   if (!wasNamed) await store.name(work.image, root);
   await warnAbout(work, graph, context);
   const wasComplete = wasNamed && lacking.length + manifests.length + work.bytesMoved === 0;
+  await attach(work, graph, { isMoved: !wasComplete }, { requests, transfers }, context);
   return { outcome: wasComplete ? "present" : "delivered", digest: root.digest };
 }
 
+/** What belongs to an image comes when the image is complete under its name, and can't undo that. */
+async function attach(
+  work: ImageWork,
+  graph: ImageGraph,
+  { isMoved }: { readonly isMoved: boolean },
+  carriers: { readonly requests: Limiter; readonly transfers: Transfers },
+  context: DeliveryContext,
+): Promise<void> {
+  const { declared } = work.planned;
+  const bytesMoved = await bringAttachments(
+    {
+      ...{ origin: work, declared, graph, isMoved },
+      count: (blob) => countBlob(blob, context),
+      write: ({ descriptor, bytes }) => writeManifest(context.store, descriptor, bytes),
+      onFound: (blobs) => tellMore(work, graph, blobs, context),
+    },
+    carriers,
+    context,
+  );
+  work.bytesMoved += bytesMoved;
+}
+
 /** Over what is there too: a manifest that went bad on disk is put right. */
-async function writeManifest(
+export async function writeManifest(
   store: DeliveryContext["store"],
   descriptor: Descriptor,
   bytes: Uint8Array,
@@ -308,17 +334,43 @@ async function tellSize(
   for (const blob of blobs) await countBlob(blob, context);
   const { tally, emit } = context;
   tally.countImage();
+  work.sized = weigh(blobs, context);
   emit({
     type: "image-sized",
     image: work.image,
     digest: root.digest,
-    bytesTotal: blobs.reduce((bytes, { size }) => bytes + size, 0),
-    bytesHere: blobs.reduce((bytes, blob) => bytes + tally.hereOf(blob), 0),
+    ...work.sized,
     overall: tally.totals(),
   });
 }
 
-async function countBlob(blob: Descriptor, context: DeliveryContext): Promise<void> {
+function weigh(blobs: readonly Descriptor[], { tally }: DeliveryContext): ByteTotals {
+  return {
+    bytesTotal: blobs.reduce((bytes, { size }) => bytes + size, 0),
+    bytesHere: blobs.reduce((bytes, blob) => bytes + tally.hereOf(blob), 0),
+  };
+}
+
+/** An image that was sized turns out to need these blobs as well. */
+export function tellMore(
+  work: ImageWork,
+  { root, blobs }: ImageGraph,
+  more: readonly Descriptor[],
+  context: DeliveryContext,
+): void {
+  const before = work.sized ?? weigh(blobs, context);
+  const added = weigh(more, context);
+  work.sized = {
+    bytesTotal: before.bytesTotal + added.bytesTotal,
+    bytesHere: before.bytesHere + added.bytesHere,
+  };
+  const overall = context.tally.totals();
+  const { image } = work;
+  context.emit({ type: "image-sized", image, digest: root.digest, ...work.sized, overall });
+}
+
+/** Takes a blob into the tally, unless it is counted already. */
+export async function countBlob(blob: Descriptor, context: DeliveryContext): Promise<void> {
   const { store, tally } = context;
   if (tally.has(blob)) return;
   // What an earlier delivery brought and could not name is not to go while this one reads on.

@@ -7,7 +7,8 @@
  *
  * @module
  */
-export type { Folder } from "./context.ts";
+export { type AttachedImage, type Attachment, attachmentsOf } from "./attachments.ts";
+export type { AttachmentChecks, AttachmentPolicy, Folder } from "./context.ts";
 export { type DeliverOptions, deliver, type Generations } from "./deliver.ts";
 export { type Estimate, type EstimateOptions, estimate } from "./estimate.ts";
 export type {
@@ -16,8 +17,33 @@ export type {
   DeliveryFailure,
   DeliverySummary,
   DeliveryWarning,
+  HandOverOutcome,
   ImageOutcome,
+  LoadFailure,
+  LoadOutcome,
+  LoadSummary,
+  ProviderSummary,
   StageSummary,
+  UploadFailure,
+  UploadOutcome,
+  UploadSummary,
 } from "./event.ts";
+export { createFetchingHost, type FetchingHost, type FetchingHostOptions } from "./fetcher.ts";
+export { createDeliveryLines, type DeliveryLine } from "./journal.ts";
+export type { LocalRegistry, UploadNeed } from "./local-registry.ts";
+export {
+  CommandFailure,
+  type CoreImageOptions,
+  type CoreImages,
+  type CoreLoading,
+  type HandOver,
+  type HandOverEnd,
+  type HandOverOptions,
+  type HandOverStart,
+  type ProviderImage,
+  type ProviderSteps,
+} from "./provider.ts";
+export type { Runtime, RuntimeImage } from "./runtime.ts";
 export type { Need, StageNeed } from "./survey.ts";
 export type { LinkShares } from "./transfer.ts";
+export type { AbsentPlatforms } from "./upload-session.ts";

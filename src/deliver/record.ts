@@ -16,6 +16,10 @@ export function createRecord(): DeliveryRecord {
     hear(event) {
       if (event.type === "bytes") bytesFetched += event.bytes;
       if (event.type === "warning") warnings.push({ image: event.image, message: event.message });
+      if (event.type === "upload-done") bytesMoved += event.bytesMoved;
+      if (event.type === "core-images-done" || event.type === "hand-over-done") {
+        if (event.failure !== undefined) failures.push(event.failure);
+      }
       if (event.type !== "image-done") return;
       bytesMoved += event.bytesMoved;
       if (event.failure !== undefined) failures.push(event.failure);

@@ -2,6 +2,7 @@ import { backoffMs, Failure, isFailure } from "#base";
 import type { Source } from "#content";
 import type { Descriptor } from "#oci";
 import type { DeliveryContext } from "./context.ts";
+import { AWAITED } from "./fetcher.ts";
 import { PROGRESS_BYTES } from "./fill.ts";
 
 /** Attempts in a row that bring nothing before a piece of content counts as failed. */
@@ -31,6 +32,8 @@ export interface Origin {
   readonly source: Source;
   /** Is told, perhaps several times, that something of it has a place on the link. */
   readonly begin?: () => void;
+  /** Whether a failure that may pass is waited out, where an errand does not say so itself. True by default. */
+  readonly isPatient?: boolean;
 }
 
 /** What is wanted of an origin, and how far it is. */
@@ -38,7 +41,7 @@ export interface Errand {
   readonly origin: Origin;
   /** What is fetched; undefined while it is asked what a name stands for. */
   readonly content?: Descriptor;
-  /** Without it a failure that may pass is left to the caller. It is given by default. */
+  /** Without it a failure that may pass is left to the caller. As its origin says by default. */
   readonly isPatient?: boolean;
   /** Bytes of the content that are kept from one attempt to the next. 0 without it. */
   readonly bytesKept?: () => number;
@@ -51,6 +54,8 @@ export interface Errand {
  * {@link FRUITLESS_MAX} attempts in a row that kept less than {@link PROGRESS_BYTES} are the end, with
  * growing waits between them. Wrong content is asked for once again.
  *
+ * What another host of the cluster is fetching is waited for as long as it takes.
+ *
  * A registry that has not answered in this delivery is given no patience: its client had its own.
  *
  * @throws {Failure} that of the last attempt; for wrong content, one that names image and registry
@@ -60,7 +65,7 @@ export async function withRetries<T>(
   errand: Errand,
   { answering, clock, random, signal, emit }: DeliveryContext,
 ): Promise<T> {
-  const { origin, content, isPatient = true } = errand;
+  const { origin, content, isPatient = errand.origin.isPatient ?? true } = errand;
   const { bytesKept = () => 0, isStartedBefore = () => false } = errand;
   const source = noteAnswers(origin, answering);
   let wasWrong = false;
@@ -72,6 +77,10 @@ export async function withRetries<T>(
     } catch (error) {
       signal.throwIfAborted();
       if (!isFailure(error)) throw error;
+      if (isPatient && error.code === AWAITED) {
+        await waitFor(error, { clock, signal, emit });
+        continue;
+      }
       const isWrong = WRONG_CONTENT.has(error.code);
       if (isWrong && wasWrong) throw wrongContent(errand, error);
       const again = isWrong || (isPatient && answering.has(origin.registry) && mayPass(error));
@@ -96,6 +105,15 @@ export async function withRetries<T>(
       await clock.sleep(delayMs, signal);
     }
   }
+}
+
+/** What another host is fetching comes when it comes: that is no attempt that failed. */
+async function waitFor(
+  { message, retryAfterMs = 0 }: Failure,
+  { clock, signal, emit }: Pick<DeliveryContext, "clock" | "signal" | "emit">,
+): Promise<void> {
+  emit({ type: "waiting", reason: message, untilMs: clock.now() + retryAfterMs });
+  await clock.sleep(retryAfterMs, signal);
 }
 
 /** The source, whose registry counts as one that answers from the first answer on. */

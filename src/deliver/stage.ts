@@ -1,11 +1,13 @@
-import { type Failure, isFailure, type Limiter } from "#base";
+import { type Failure, formatBytes, isFailure, type Limiter } from "#base";
 import type { StageName } from "#plan";
 import { formatReference } from "#reference";
 import type { DeliveryContext } from "./context.ts";
 import type { DeliveryFailure, ImageOutcome, StageSummary } from "./event.ts";
 import { deliverImage, type ImageResult, type ImageWork } from "./image.ts";
+import type { LoadStage } from "./load.ts";
 import { settleAll } from "./settle-all.ts";
 import type { Transfers } from "./transfer.ts";
+import type { UploadStage } from "./upload.ts";
 
 /** With these the store takes nothing more, so no image can be brought. */
 const STORE_REFUSES: ReadonlySet<string> = new Set([
@@ -19,6 +21,12 @@ export interface Carriers {
   readonly transfers: Transfers;
   /** Limits how many manifests and names are asked for at once. */
   readonly requests: Limiter;
+  /** What blobs of the delivery are still to come, in bytes, as far as is known. */
+  readonly bytesToCome: () => number;
+  /** Where every image goes when its turn is over; nowhere without a local registry. */
+  readonly uploads?: UploadStage | undefined;
+  /** Where every image goes that a container may want, when its turn is over; nowhere without a runtime. */
+  readonly loads?: LoadStage | undefined;
 }
 
 /**
@@ -92,6 +100,8 @@ async function takeTurn(
     bytesMoved: work.bytesMoved,
     ms: clock.monotonic() - (started.ms ?? 0),
   });
+  carriers.uploads?.offer(work, end.outcome);
+  carriers.loads?.offer(work, end.outcome);
   return end.outcome;
 }
 
@@ -101,7 +111,7 @@ interface ImageEnd extends ImageResult {
 
 async function attempt(
   work: ImageWork,
-  { requests, transfers }: Carriers,
+  { requests, transfers, bytesToCome }: Carriers,
   context: DeliveryContext,
 ): Promise<ImageEnd> {
   try {
@@ -110,8 +120,16 @@ async function attempt(
     if (context.signal.aborted) return { outcome: "skipped", digest: null };
     if (!isFailure(error)) throw error;
     if (STORE_REFUSES.has(error.code)) context.stop(error);
-    return { outcome: "failed", digest: null, failure: describe(work, error) };
+    const failure = withNeed(describe(work, error), bytesToCome());
+    return { outcome: "failed", digest: null, failure };
   }
+}
+
+/** A disk that is full of other things must get room for all that is to come, and not for this one write. */
+function withNeed(failure: DeliveryFailure, bytesToCome: number): DeliveryFailure {
+  if (failure.code !== "store-full") return failure;
+  const need = `${formatBytes(bytesToCome)} of this delivery are still to come`;
+  return { ...failure, message: `${failure.message}; ${need}` };
 }
 
 /** A failure of one image, for the summary. */

@@ -97,7 +97,7 @@ async function transfer(
   const { places, shares } = link;
   const { image } = origin;
   const { digest } = blob;
-  const account = createAccount(blob, image, context);
+  const account = createAccount(blob, origin, context);
   const size = blob.size > shares.smallBytesMax ? "large" : "small";
   const lanes = lanesFor(origin, link, context);
   const onBytes = (bytes: number) => {
@@ -161,7 +161,11 @@ interface Account {
   isStartedBefore(): boolean;
 }
 
-function createAccount(blob: Descriptor, image: string, { tally, emit }: DeliveryContext): Account {
+function createAccount(
+  blob: Descriptor,
+  { image, source }: Origin,
+  { tally, emit }: DeliveryContext,
+): Account {
   const { digest } = blob;
   let moved = 0;
   let isStartedBefore = false;
@@ -182,7 +186,8 @@ function createAccount(blob: Descriptor, image: string, { tally, emit }: Deliver
     },
     arrived(bytes) {
       moved += bytes;
-      emit({ type: "bytes", image, digest, bytes });
+      const near = source.host === undefined ? {} : { isNear: true as const };
+      emit({ type: "bytes", image, digest, bytes, ...near });
     },
     giveUp: () => recount(0, tally.hereOf(blob)),
     bytesKept: () => moved + tally.hereOf(blob),
