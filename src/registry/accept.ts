@@ -8,11 +8,15 @@ import { bareMediaType, isIndexType, isManifestType } from "#oci";
  * nothing about manifests, and clients are careless with it.
  */
 export function accepts(header: string | null, mediaType: string): boolean {
-  const types = (header ?? "").split(",").map(bareMediaType);
-  if (types.some((type) => type === mediaType || type === "*/*" || type === "application/*")) {
-    return true;
+  if (header === null) return true;
+  let namesOthers = false;
+  // Clients name the common types first, so most of a list is never read.
+  for (const entry of header.split(",")) {
+    const type = bareMediaType(entry);
+    if (type === mediaType || type === "*/*" || type === "application/*") return true;
+    namesOthers ||= isManifestType(type) || isIndexType(type);
   }
-  return !types.some((type) => isManifestType(type) || isIndexType(type));
+  return !namesOthers;
 }
 
 /** Whether a client has this version already: `If-None-Match`, quoted or not, weak or strong (S-25). */

@@ -9,15 +9,15 @@ import type { RepositoryRequest } from "./repository-request.ts";
  * later delivery no longer has that image.
  */
 export async function adopt(from: RepositoryRequest, content: Descriptor): Promise<void> {
-  const { store, catalog, repository } = from;
+  const { store, repositories, catalog, repository } = from;
   const { digest } = content;
   if ((await repository.pushedManifest(digest)) ?? (await repository.pushedBlob(digest))) return;
-  if (!isDocument(content)) return store.repositories.linkBlob(repository.key, content);
+  if (!isDocument(content)) return repositories.linkBlob(repository.key, content);
   const bytes = await catalog.document(content);
   const document = parseDocument(bytes, content.mediaType);
   for (const child of childrenOf(document)) {
     if (await store.has(child)) await adopt(from, child);
   }
   const held = heldManifest(content, document, bytes);
-  await store.repositories.putManifest(repository.key, held, { tags: [] });
+  await repositories.putManifest(repository.key, held, { tags: [] });
 }

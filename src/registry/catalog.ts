@@ -27,7 +27,10 @@ export interface ServedStore extends Store {
    * @throws {Failure} `content-missing`
    */
   openBlob(descriptor: Descriptor): Promise<Blob>;
-  /** Differs whenever a name may have changed. Asked for with every request, so it must be cheap. */
+  /**
+   * Differs whenever a name may have changed, and whenever anybody but this store may have changed what
+   * was pushed. Asked for with every request, so it must be cheap.
+   */
   revision(): string;
   /** What was pushed. */
   readonly repositories: Repositories;

@@ -10,16 +10,16 @@ import { type Answer, emptyAnswer, type WireCode, WireError } from "./wire.ts";
  * @throws {WireError} `DENIED` for what was delivered: a delivery without it takes it away
  */
 export async function deleteManifest(
-  { store, repository }: RepositoryRequest,
+  { repositories, repository }: RepositoryRequest,
   reference: TagOrDigest,
 ): Promise<Answer> {
   if ("tag" in reference) {
     if (repository.deliveredTag(reference.tag) !== undefined) throw delivered();
-    const wasThere = await store.repositories.deleteTag(repository.key, reference.tag);
+    const wasThere = await repositories.deleteTag(repository.key, reference.tag);
     return deleted(wasThere, "MANIFEST_UNKNOWN");
   }
   if (await repository.delivers(reference.digest)) throw delivered();
-  const wasThere = await store.repositories.deleteManifest(repository.key, reference.digest);
+  const wasThere = await repositories.deleteManifest(repository.key, reference.digest);
   return deleted(wasThere, "MANIFEST_UNKNOWN");
 }
 
@@ -29,11 +29,11 @@ export async function deleteManifest(
  * @throws {WireError} `DENIED` for what was delivered
  */
 export async function deleteBlob(
-  { store, repository }: RepositoryRequest,
+  { repositories, repository }: RepositoryRequest,
   digest: Digest,
 ): Promise<Answer> {
   if (await repository.delivers(digest)) throw delivered();
-  return deleted(await store.repositories.unlinkBlob(repository.key, digest), "BLOB_UNKNOWN");
+  return deleted(await repositories.unlinkBlob(repository.key, digest), "BLOB_UNKNOWN");
 }
 
 function deleted(wasThere: boolean, unknown: WireCode): Answer {

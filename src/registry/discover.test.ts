@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { createMemoryStore, type MemoryStore } from "#content";
-import { type Descriptor, OCI_INDEX, OCI_MANIFEST } from "#oci";
+import { type Descriptor, formatReferrers, OCI_INDEX, OCI_MANIFEST, referrersTag } from "#oci";
 import { createRegistry, openAccess } from "#registry";
-import { buildImage, putJson } from "#test-support/images";
+import { buildImage, putBytes, putJson } from "#test-support/images";
 import { errorOf, manifestOf, type PushedManifest, PushingClient } from "#test-support/pushing";
 import { WireError } from "./wire.ts";
 
@@ -131,6 +131,39 @@ describe("referrers", () => {
     expect(manifests.map(({ digest }) => digest).sort()).toEqual(
       [delivered.digest, pushed.digest].sort() as (typeof manifests)[0]["digest"][],
     );
+  });
+
+  test("that came along with a delivered image are listed, and so is the tag that they came under", async () => {
+    const name = "quay.io/team/signed";
+    const root = await buildImage(store, `${name}:v1`, { seed: "signed" });
+    const mediaType = OCI_INDEX;
+    const document = { schemaVersion: 2, mediaType, manifests: [], artifactType: "a/sbom" };
+    const sbom = await putJson(store, mediaType, { ...document, subject: root });
+    const signature = await putJson(store, mediaType, {
+      ...{ ...document, subject: sbom, artifactType: "a/signature" },
+      annotations: { by: "us" },
+    });
+    for (const [of, referrer] of [
+      [root, sbom],
+      [sbom, signature],
+    ] as const) {
+      const bytes = formatReferrers([referrer]);
+      const list = await putBytes(store, mediaType, bytes);
+      await store.name(`${name}:${referrersTag(of.digest)}`, list);
+      const tagged = await client.send("GET", `/v2/${name}/manifests/${referrersTag(of.digest)}`);
+      expect(await tagged.bytes()).toEqual(bytes);
+    }
+    expect((await referrers(root.digest, "", name)).manifests).toEqual([
+      { ...sbom, artifactType: "a/sbom" },
+    ]);
+    expect((await referrers(sbom.digest, "?artifactType=a/signature", name)).manifests).toEqual([
+      { ...signature, artifactType: "a/signature", annotations: { by: "us" } },
+    ]);
+    expect((await referrers(sbom.digest, "?artifactType=a/sbom", name)).manifests).toEqual([]);
+    const bySubject = await client.send("GET", `/v2/${name}/manifests/${signature.digest}`);
+    expect(bySubject.status).toBe(200);
+    const elsewhere = await client.send("GET", `/v2/quay.io/other/manifests/${signature.digest}`);
+    expect(elsewhere.status).toBe(404);
   });
 
   test("of what is no digest are refused, and of an unknown namespace are to be asked elsewhere", async () => {

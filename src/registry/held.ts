@@ -1,5 +1,5 @@
 import type { HeldManifest } from "#content";
-import { type Descriptor, type Document, isJsonObject } from "#oci";
+import { type Descriptor, type Document, referrerEntry } from "#oci";
 
 /**
  * What a repository remembers of a manifest or index: enough to list it among the referrers of its
@@ -14,24 +14,11 @@ export function heldManifest(
 ): HeldManifest {
   const descriptor = { mediaType, digest, size };
   if (document.subject === undefined) return { descriptor };
-  // OCI distribution spec, "Listing Referrers": an image that does not say what it is, is what its config is.
-  const config = document.kind === "manifest" ? document.config : undefined;
-  const artifactType = document.artifactType || config?.mediaType;
-  const annotations = annotationsOf(bytes);
+  const { artifactType, annotations } = referrerEntry(descriptor, document, bytes);
   return {
     descriptor,
     subject: document.subject.digest,
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(annotations === undefined ? {} : { annotations }),
   };
-}
-
-function annotationsOf(bytes: Uint8Array): Readonly<Record<string, string>> | undefined {
-  const json: unknown = JSON.parse(new TextDecoder().decode(bytes));
-  const annotations = isJsonObject(json) ? json["annotations"] : undefined;
-  if (!isJsonObject(annotations)) return undefined;
-  const strings = Object.entries(annotations).filter(
-    (entry): entry is [string, string] => typeof entry[1] === "string",
-  );
-  return Object.fromEntries(strings);
 }

@@ -151,3 +151,18 @@ test("parseHtpasswd() names the line that it refuses, and not what is in it", as
     expect(failure.message).not.toContain("hunter2");
   }
 });
+
+test("openHtpasswd() tells when a user has another password, or is gone, and nothing of either", async () => {
+  await withFile(ALICE, async (path) => {
+    const users = await openHtpasswd(path);
+    const before = users.passwordVersion("alice");
+    expect(before).toBe(users.passwordVersion("alice") ?? "");
+    expect(before).not.toContain("$2y$");
+    expect(users.passwordVersion("bob")).toBeUndefined();
+    await writeFile(path, `alice:${await hashed("another")}\nbob:${await hashed("s3cret")}`);
+    expect(users.passwordVersion("alice")).not.toBe(before ?? "");
+    expect(users.passwordVersion("bob")).toBeDefined();
+    await writeFile(path, `bob:${await hashed("s3cret")}`);
+    expect(users.passwordVersion("alice")).toBeUndefined();
+  });
+});

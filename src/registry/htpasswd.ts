@@ -14,6 +14,17 @@ export interface Users {
   verify(username: string, password: string, beforeComparing?: () => void): Promise<boolean>;
 }
 
+/** Users that are read from a file, which may change while they are in. */
+export interface FileUsers extends Users {
+  /**
+   * Differs once the user has another password; undefined for who is no user (any more). It says nothing
+   * of the password. Who was let in for a while is asked for it again.
+   *
+   * @throws {Failure} `htpasswd-unreadable`, `htpasswd-invalid`
+   */
+  passwordVersion(username: string): string | undefined;
+}
+
 /** bcrypt in the spellings that htpasswd, nginx and others write. */
 const BCRYPT = /^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/;
 
@@ -34,15 +45,18 @@ const never: AbortSignal = new AbortController().signal;
  *
  * @throws {Failure} `htpasswd-unreadable`, `htpasswd-invalid`; `verify` throws them as well
  */
-export async function openHtpasswd(path: string): Promise<Users> {
+export async function openHtpasswd(path: string): Promise<FileUsers> {
   const key = randomBytes(32);
   const proven = new Set<string>();
   const comparing = new SingleFlight<boolean>();
   const limiter = new Limiter(COMPARISONS_MAX);
   let users = readUsers(path);
 
-  const verify: Users["verify"] = async (username, password, beforeComparing) => {
+  const readAgain = () => {
     if (versionOf(path) !== users.version) users = readUsers(path);
+  };
+  const verify: Users["verify"] = async (username, password, beforeComparing) => {
+    readAgain();
     if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX || password === "") return false;
     const hash = users.hashes.get(username);
     const [anyHash] = users.hashes.values();
@@ -63,7 +77,12 @@ export async function openHtpasswd(path: string): Promise<Users> {
     proven.add(proof);
     return true;
   };
-  return { verify };
+  const passwordVersion: FileUsers["passwordVersion"] = (username) => {
+    readAgain();
+    const hash = users.hashes.get(username);
+    return hash && createHmac("sha256", key).update(hash).digest("base64");
+  };
+  return { verify, passwordVersion };
 }
 
 interface UserTable {
@@ -108,7 +127,7 @@ function orUnreadable<T>(path: string, read: () => T): T {
   } catch (cause) {
     throw new Failure({
       code: "htpasswd-unreadable",
-      message: `Cannot read the users of the registry: ${quoted(path)} is not readable, expected an htpasswd file`,
+      message: `Cannot read the users: ${quoted(path)} is not readable, expected an htpasswd file`,
       hint: `Write one with \`htpasswd -Bc ${path} USER\``,
       cause,
     });

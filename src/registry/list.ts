@@ -1,5 +1,5 @@
 import type { Page } from "#content";
-import type { Catalog, ServedStore } from "./catalog.ts";
+import type { RepositoryPlace } from "./repository.ts";
 import type { RepositoryRequest } from "./repository-request.ts";
 import { type Answer, jsonAnswer, WireError } from "./wire.ts";
 
@@ -21,13 +21,13 @@ export async function listTags({ repository, name, url }: RepositoryRequest): Pr
 
 /** One page of the repositories that the caller may pull from, by `n` and `last` (S-27). */
 export async function listRepositories(
-  { store, catalog }: { readonly store: ServedStore; readonly catalog: Catalog },
+  { repositories, catalog }: RepositoryPlace,
   url: URL,
   mayPull: (repository: string) => boolean,
 ): Promise<Answer> {
   const readPage = async ({ after = "", limit }: Page): Promise<readonly string[]> => {
     const delivered = (await catalog.keys()).filter((key) => key > after);
-    const pushed = await store.repositories.list({ after, limit });
+    const pushed = await repositories.list({ after, limit });
     return [...new Set([...delivered, ...pushed])].sort().slice(0, limit);
   };
   return sendPage(url, readPage, (names) => ({ repositories: names.filter(mayPull) }));

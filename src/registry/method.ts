@@ -36,11 +36,12 @@ export function actionOf(kind: Route["kind"], method: string, offer: Offer): Act
   if (kind === "catalog" && !offer.isListed) {
     throw new WireError("NAME_UNKNOWN", "this registry does not list its repositories");
   }
-  const offered = Object.entries(ACTIONS[kind]).filter(([, action]) => isOffered(action, offer));
-  const [, action] = offered.find(([name]) => name === method) ?? [];
-  if (action !== undefined) return action;
-  const isForReading = Object.hasOwn(ACTIONS[kind], method) && !offer.isWritable;
+  const actions = ACTIONS[kind];
+  const action = Object.hasOwn(actions, method) ? actions[method] : undefined;
+  if (action !== undefined && isOffered(action, offer)) return action;
+  const isForReading = action !== undefined && !offer.isWritable;
   const message = isForReading ? "this registry is for reading" : "this is not supported here";
+  const offered = Object.entries(actions).filter(([, each]) => isOffered(each, offer));
   throw new WireError("UNSUPPORTED", message, {
     allow: offered.map(([name]) => name).join(", "),
   });

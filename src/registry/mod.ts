@@ -16,7 +16,8 @@ export {
 } from "./access.ts";
 export type { UploadLimits } from "./bound-uploads.ts";
 export type { ServedStore } from "./catalog.ts";
-export { openHtpasswd, type Users } from "./htpasswd.ts";
+export { clientOf, isLoopback } from "./client.ts";
+export { type FileUsers, openHtpasswd, type Users } from "./htpasswd.ts";
 export { limitRequests, type RequestLimits } from "./limits.ts";
 export {
   createRegistry,

@@ -40,7 +40,7 @@ async function manifestAnswer(from: RepositoryRequest, reference: TagOrDigest): 
   const { catalog, repository, request } = from;
   const isTag = "tag" in reference;
   const descriptor = isTag
-    ? await repository.tag(reference.tag)
+    ? await taggedManifest(from, reference.tag)
     : await repository.manifest(reference.digest);
   if (descriptor === undefined || !isDocument(descriptor)) {
     throw await notFound(from, "MANIFEST_UNKNOWN", "the repository has no such manifest");
@@ -61,6 +61,15 @@ async function manifestAnswer(from: RepositoryRequest, reference: TagOrDigest): 
   return { status: 200, headers, body, bytes: body.byteLength };
 }
 
+/** What a tag stands for, if the store has it: that its bytes are remembered does not make it be there (S-65). */
+async function taggedManifest(
+  { repository, store }: RepositoryRequest,
+  tag: string,
+): Promise<Descriptor | undefined> {
+  const descriptor = await repository.tag(tag);
+  return descriptor !== undefined && (await store.has(descriptor)) ? descriptor : undefined;
+}
+
 async function blobAnswer(from: RepositoryRequest, digest: Digest): Promise<Answer> {
   const { catalog, repository, request } = from;
   const descriptor = await repository.blob(digest);
@@ -68,7 +77,7 @@ async function blobAnswer(from: RepositoryRequest, digest: Digest): Promise<Answ
     throw await notFound(from, "BLOB_UNKNOWN", "the repository has no such blob");
   }
   if (request.method === "HEAD") await renewLink(from, descriptor);
-  const blob = await catalog.openBlob(descriptor);
+  const body = request.method === "HEAD" ? null : await catalog.openBlob(descriptor);
   const headers = {
     ...contentHeaders(digest),
     "content-type": "application/octet-stream",
@@ -83,7 +92,7 @@ async function blobAnswer(from: RepositoryRequest, digest: Digest): Promise<Answ
   return sendRange(request, descriptor, {
     status: 200,
     headers,
-    body: blob,
+    body,
     bytes: descriptor.size,
   });
 }
@@ -93,13 +102,13 @@ async function blobAnswer(from: RepositoryRequest, digest: Digest): Promise<Answ
  * if it had been pushed again (S-82). Where the disk lets nothing be written it is here all the same.
  */
 async function renewLink(
-  { mayPush, repository, store }: RepositoryRequest,
+  { mayPush, repository, repositories }: RepositoryRequest,
   { digest }: Descriptor,
 ): Promise<void> {
   const pushed = mayPush() ? await repository.pushedBlob(digest) : undefined;
   if (pushed === undefined) return;
   try {
-    await store.repositories.linkBlob(repository.key, pushed);
+    await repositories.linkBlob(repository.key, pushed);
   } catch (error) {
     if (!isFailure(error)) throw error;
   }

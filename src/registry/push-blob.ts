@@ -72,7 +72,7 @@ async function commit(
 }
 
 async function finish(from: RepositoryRequest, blob: Descriptor): Promise<Answer> {
-  await from.store.repositories.linkBlob(from.repository.key, blob);
+  await from.repositories.linkBlob(from.repository.key, blob);
   return emptyAnswer(201, {
     location: locationOf(from, `blobs/${blob.digest}`),
     "docker-content-digest": blob.digest,

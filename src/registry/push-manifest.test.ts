@@ -83,6 +83,13 @@ describe("a manifest that is pushed", () => {
     }
   });
 
+  test("into another project is found by a mirror whose address names the project", async () => {
+    const image = await client.image("site-images/quay.io/team/x", "a");
+    await client.manifest("site-images/quay.io/team/x", "v1", image);
+    const path = "/v2/site-images/quay.io/team/x/manifests/v1?ns=quay.io";
+    expect((await client.send("GET", path)).status).toBe(200);
+  });
+
   test("into the project is one with the bare name", async () => {
     const registry = createRegistry({ store, project: "spectro-images" });
     const inProject = new PushingClient(registry);

@@ -42,7 +42,7 @@ export async function putManifest(
   from: RepositoryRequest,
   reference: TagOrDigest,
 ): Promise<Answer> {
-  const { store, repository, request, url } = from;
+  const { store, repositories, repository, request, url } = from;
   const bytes = await readBody(request, MANIFEST_BYTES_MAX);
   const document = readManifest(bytes, request.headers.get("content-type") ?? "");
   const digest = checkedDigest(bytes, reference);
@@ -56,11 +56,7 @@ export async function putManifest(
   if (!(await store.lease(descriptor))) await writeContent(store, descriptor, bytes);
   const options = { tags, ...(expected === undefined ? {} : { expected }) };
   await orConditionFails(() =>
-    store.repositories.putManifest(
-      repository.key,
-      heldManifest(descriptor, document, bytes),
-      options,
-    ),
+    repositories.putManifest(repository.key, heldManifest(descriptor, document, bytes), options),
   );
   return emptyAnswer(201, {
     location: locationOf(from, `manifests/${digest}`),

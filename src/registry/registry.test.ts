@@ -70,6 +70,8 @@ describe("names", () => {
     "/v2/infra/cni/manifests/v1?ns=reg.example:5000",
     "/v2/reg.example_5000/infra/cni/manifests/v1",
     "/v2/spectro-images/reg.example_5000/infra/cni/manifests/v1",
+    "/v2/spectro-images/quay.io/team/app/manifests/v1?ns=quay.io",
+    "/v2/spectro-images/reg.example_5000/infra/cni/manifests/v1?ns=reg.example:5000",
   ];
   test.each(paths)("serves %s", async (path) => {
     expect((await ask(path)).status).toBe(200);

@@ -6,6 +6,7 @@ import { boundUploads, type UploadLimits } from "./bound-uploads.ts";
 import { Catalog, repositoryKey, type ServedStore } from "./catalog.ts";
 import { listRepositories } from "./list.ts";
 import { actionOf, type Offer } from "./method.ts";
+import { RememberedRepositories } from "./remembered.ts";
 import { openRepository } from "./repository.ts";
 import { isRepositoryName, parseRoute, type RepositoryRoute } from "./route.ts";
 import { type Answer, errorAnswer, jsonAnswer, WireError } from "./wire.ts";
@@ -83,18 +84,14 @@ export function createRegistry(options: RegistryOptions): Registry {
         if (wireError.status >= 500) error = thrown;
         answer = errorAnswer(wireError);
       }
-      const isHead = request.method === "HEAD";
-      const { status } = answer;
-      const bytes = isHead ? 0 : answer.bytes;
-      const path = url.pathname;
-      onRequest?.({
-        method: request.method,
-        path,
-        status,
-        bytes,
-        user,
-        ...(error ? { error } : {}),
-      });
+      const { method } = request;
+      const isHead = method === "HEAD";
+      if (onRequest !== undefined) {
+        const { status } = answer;
+        const bytes = isHead ? 0 : answer.bytes;
+        const line = { method, path: url.pathname, status, bytes, user };
+        onRequest(error === undefined ? line : { ...line, error });
+      }
       return toResponse(answer, isHead);
     },
   };
@@ -103,6 +100,8 @@ export function createRegistry(options: RegistryOptions): Registry {
 function createHandler(options: RegistryOptions, access: Access) {
   const { store, project, isWritable = true, isDeletable = true, isListed = false } = options;
   const catalog = new Catalog(store, project);
+  const repositories = new RememberedRepositories(store);
+  const place = { store, repositories, catalog };
   const offer: Offer = { isWritable, isDeletable, isListed };
   // A store that is open for reading has none.
   const uploads = isWritable ? boundUploads(store.uploads, options.uploadLimits) : undefined;
@@ -118,10 +117,9 @@ function createHandler(options: RegistryOptions, access: Access) {
     access.demand(caller, action, key);
     const answer = await answerFrom(
       {
-        store,
+        ...place,
         uploads,
-        catalog,
-        repository: await openRepository(key, store, catalog),
+        repository: await openRepository(key, place),
         name: route.name,
         request,
         url,
@@ -130,12 +128,14 @@ function createHandler(options: RegistryOptions, access: Access) {
         openSource: async (name) => {
           const source = isRepositoryName(name) ? repositoryKey(name, project) : undefined;
           if (source === undefined || !may(access, caller, "pull", source)) return undefined;
-          return openRepository(source, store, catalog);
+          return openRepository(source, place);
         },
       },
       route,
     );
-    return { ...answer, headers: { ...answer.headers, ...headers } };
+    return headers === undefined
+      ? answer
+      : { ...answer, headers: { ...answer.headers, ...headers } };
   };
 
   return async (request: Request, url: URL, caller: Caller): Promise<Answer> => {
@@ -146,7 +146,7 @@ function createHandler(options: RegistryOptions, access: Access) {
     actionOf(route.kind, request.method, offer);
     if (route.kind === "version") return versionAnswer(access);
     const mayPull = (repository: string) => may(access, caller, "pull", repository);
-    return listRepositories({ store, catalog }, url, mayPull);
+    return listRepositories(place, url, mayPull);
   };
 }
 
@@ -170,27 +170,32 @@ function placeOf(
   name: string,
   url: URL,
   project: string | undefined,
-): { readonly key: string; readonly headers: Readonly<Record<string, string>> } {
-  const namespace = url.searchParams.get("ns");
-  if (namespace === null) return { key: repositoryKey(name, project), headers: {} };
+): { readonly key: string; readonly headers?: Readonly<Record<string, string>> } {
+  // Most requests have no query, and to take one apart costs as much as a look at the disk.
+  const namespace = url.search === "" ? null : url.searchParams.get("ns");
+  if (namespace === null) return { key: repositoryKey(name, project) };
   const location = tryParseLocation(namespace);
   if (location === undefined || location.path !== "") {
     throw new WireError("NAME_UNKNOWN", "this registry has no such repository");
   }
   const { domain } = location;
-  return { key: repositoryKey(`${domain}/${name}`), headers: { "oci-namespace": domain } };
+  const headers = { "oci-namespace": domain };
+  if (namesHost(name, domain)) return { key: repositoryKey(name, project), headers };
+  return { key: repositoryKey(`${domain}/${name}`), headers };
+}
+
+/**
+ * Whether a path names the host already: that of a mirror in whose address stands where images of the
+ * host were uploaded to, `/v2/spectro-images/quay.io/team/app?ns=quay.io`.
+ */
+function namesHost(name: string, domain: string): boolean {
+  return `/${name}`.includes(`/${domain.replace(":", "_")}/`);
 }
 
 function toResponse({ status, headers, body, bytes }: Answer, isHead: boolean): Response {
-  const hasLength = status !== 304 && status !== 204;
-  return new Response(isHead ? null : body, {
-    status,
-    headers: {
-      ...COMMON_HEADERS,
-      ...headers,
-      ...(hasLength ? { "content-length": String(bytes) } : {}),
-    },
-  });
+  const all: Record<string, string> = { ...COMMON_HEADERS, ...headers };
+  if (status !== 304 && status !== 204) all["content-length"] = String(bytes);
+  return new Response(isHead ? null : body, { status, headers: all });
 }
 
 function toWireError(error: unknown, { signal }: Request): WireError {

@@ -1,4 +1,4 @@
-import type { Uploads } from "#content";
+import type { Repositories, Uploads } from "#content";
 import type { Caller } from "./access.ts";
 import type { Catalog, ServedStore } from "./catalog.ts";
 import type { Repository } from "./repository.ts";
@@ -6,6 +6,8 @@ import type { Repository } from "./repository.ts";
 /** A request that leads into a repository, by somebody who may make it. */
 export interface RepositoryRequest {
   readonly store: ServedStore;
+  /** Those of the store, which remember what they answered: everything is written through them. */
+  readonly repositories: Repositories;
   /** Those of the store, within limits; undefined where the registry is for reading. */
   readonly uploads: Uploads | undefined;
   readonly catalog: Catalog;

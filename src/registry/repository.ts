@@ -1,6 +1,14 @@
-import type { HeldManifest, Page } from "#content";
+import type { HeldManifest, Page, Repositories } from "#content";
 import type { Descriptor, Digest } from "#oci";
 import { type Catalog, type DeliveredRepository, isDocument, type ServedStore } from "./catalog.ts";
+
+/** Where repositories have what is theirs. */
+export interface RepositoryPlace {
+  readonly store: ServedStore;
+  /** Those of the store, which remember what they answered. */
+  readonly repositories: Repositories;
+  readonly catalog: Catalog;
+}
 
 /**
  * One repository as a client sees it: what was delivered to it and what was pushed to it, as one.
@@ -13,25 +21,26 @@ export class Repository {
   /** The one spelling of its name, see `repositoryKey`. */
   readonly key: string;
   readonly #store: ServedStore;
+  readonly #repositories: Repositories;
   readonly #catalog: Catalog;
   readonly #delivered: DeliveredRepository | undefined;
 
   /** Use {@link openRepository}. */
   constructor(
     key: string,
-    store: ServedStore,
-    catalog: Catalog,
+    { store, repositories, catalog }: RepositoryPlace,
     delivered: DeliveredRepository | undefined,
   ) {
     this.key = key;
     this.#store = store;
+    this.#repositories = repositories;
     this.#catalog = catalog;
     this.#delivered = delivered;
   }
 
   /** Whether there is anything in it. */
   async exists(): Promise<boolean> {
-    return this.#delivered !== undefined || this.#store.repositories.has(this.key);
+    return this.#delivered !== undefined || this.#repositories.has(this.key);
   }
 
   /** What a tag stands for. */
@@ -46,7 +55,7 @@ export class Repository {
 
   /** What a push says that a tag stands for. */
   pushedTag(tag: string): Promise<Descriptor | undefined> {
-    return this.#store.repositories.tag(this.key, tag);
+    return this.#repositories.tag(this.key, tag);
   }
 
   /** Whether a name that was delivered leads to the content. */
@@ -65,7 +74,7 @@ export class Repository {
 
   /** The manifest or index, if it was pushed to the repository and the store has it. */
   async pushedManifest(digest: Digest): Promise<Descriptor | undefined> {
-    const pushed = (await this.#store.repositories.manifest(this.key, digest))?.descriptor;
+    const pushed = (await this.#repositories.manifest(this.key, digest))?.descriptor;
     return pushed !== undefined && (await this.#store.has(pushed)) ? pushed : undefined;
   }
 
@@ -78,12 +87,12 @@ export class Repository {
 
   /** The blob, if it was pushed to the repository and the store has it, whole. */
   pushedBlob(digest: Digest): Promise<Descriptor | undefined> {
-    return this.#store.repositories.blob(this.key, digest);
+    return this.#repositories.blob(this.key, digest);
   }
 
   /** One page of the tags in the order of code units; undefined when there is no such repository. */
   async tags({ after = "", limit }: Page): Promise<readonly string[] | undefined> {
-    const pushed = await this.#store.repositories.tags(this.key, { after, limit });
+    const pushed = await this.#repositories.tags(this.key, { after, limit });
     if (pushed === undefined && this.#delivered === undefined) return undefined;
     const delivered = [...(this.#delivered?.tags.keys() ?? [])].filter((tag) => tag > after);
     return [...new Set([...delivered, ...(pushed ?? [])])].sort().slice(0, limit);
@@ -91,7 +100,7 @@ export class Repository {
 
   /** The manifests whose subject this is, in the order of their digests (S-7). */
   async referrers(subject: Digest): Promise<readonly HeldManifest[]> {
-    const pushed = await this.#store.repositories.referrers(this.key, subject);
+    const pushed = await this.#repositories.referrers(this.key, subject);
     const delivered =
       this.#delivered === undefined ? [] : await this.#catalog.referrers(this.#delivered, subject);
     const all = new Map([...delivered, ...pushed].map((held) => [held.descriptor.digest, held]));
@@ -104,10 +113,6 @@ export class Repository {
 }
 
 /** The repository of a key that `repositoryKey` made, whether there is anything in it or not. */
-export async function openRepository(
-  key: string,
-  store: ServedStore,
-  catalog: Catalog,
-): Promise<Repository> {
-  return new Repository(key, store, catalog, await catalog.repository(key));
+export async function openRepository(key: string, place: RepositoryPlace): Promise<Repository> {
+  return new Repository(key, place, await place.catalog.repository(key));
 }

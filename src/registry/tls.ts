@@ -114,7 +114,7 @@ export function badCertificate(cause?: unknown): Failure {
   return new Failure({
     code: "registry-certificate",
     message:
-      "Cannot serve the registry: its certificate or key is not usable, expected both in PEM and of one pair",
+      "Cannot serve TLS: certificate or key is not usable, expected both in PEM and of one pair",
     hint: "Look at them with `openssl x509 -in CERT -noout -text` and `openssl pkey -in KEY -noout -check`",
     cause,
   });
