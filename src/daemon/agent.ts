@@ -1,0 +1,471 @@
+import { type Clock, Failure, quoted } from "#base";
+import type { UplinkMinute } from "#store";
+import { type AgentJournal, Chronicle } from "./chronicle.ts";
+import type { AgentControl, AgentNews, RevisionRole } from "./control.ts";
+import { Counters } from "./counters.ts";
+import type { CourseEvent } from "./course.ts";
+import { createDeliveryNews } from "./delivery-news.ts";
+import { imageStatesOf } from "./image-states.ts";
+import { type KeptProof, Knowledge } from "./knowledge.ts";
+import { Newsroom } from "./newsroom.ts";
+import type { Operations, Revision } from "./operations.ts";
+import { type AgentNotes, Reconciler, refusals } from "./reconciler.ts";
+import { namesOf, RevisionBook, type RevisionRecords } from "./revision-book.ts";
+import { siteStateOf, unfinished } from "./site-state.ts";
+import type { ActionName, ImageState, JournalEntry, SiteState, UplinkSlice } from "./state.ts";
+import { type Part, supervise, troubleOfError } from "./supervise.ts";
+import { UplinkHistory } from "./uplink-history.ts";
+import { label } from "./verdict.ts";
+import { error, warning } from "./warnings.ts";
+import { Watchers } from "./watchers.ts";
+import { Works } from "./works.ts";
+
+/** Where an agent keeps what must survive it. A store that is open to write is one. */
+export interface AgentRecords {
+  readonly revisions: RevisionRecords;
+  readonly notes: AgentNotes;
+  readonly journal: AgentJournal;
+  readonly uplinkMinutes: {
+    /** @throws {Failure} what a disk does */
+    read(): Promise<readonly UplinkMinute[]>;
+    /** @throws {Failure} what a disk does */
+    put(minutes: readonly UplinkMinute[]): Promise<void>;
+  };
+}
+
+/** What an agent is made of. */
+export interface AgentOptions {
+  readonly operations: Operations;
+  readonly records: AgentRecords;
+  readonly clock: Clock;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+  /** Of this program. */
+  readonly version: string;
+  /** The name of this machine. */
+  readonly host: string;
+  /** IANA name of the zone of the clock on the wall. */
+  readonly timeZone: string;
+}
+
+/** The one process on a host that keeps the site as its inputs want it. */
+export interface Agent extends AgentControl {
+  /**
+   * Works until the signal, and ends at a durable point in under 3 s: who hangs is left behind, and named
+   * in the journal. `doors` are parts beside its own: what lets people in.
+   *
+   * @throws {Failure} `store-broken`, `store-full`, `store-busy`: it can't be read or written where the
+   *   agent before this one stood
+   */
+  run(signal: AbortSignal, doors?: readonly Part[]): Promise<void>;
+}
+
+/** An agent that does not work yet. */
+export function createAgent(options: AgentOptions): Agent {
+  return new SiteAgent(options);
+}
+
+class SiteAgent implements Agent {
+  readonly #options: AgentOptions;
+  readonly #counters = new Counters();
+  readonly #knowledge: Knowledge;
+  readonly #book: RevisionBook;
+  readonly #reconciler: Reconciler;
+  readonly #chronicle: Chronicle;
+  readonly #newsroom: Newsroom;
+  readonly #watchers: Watchers;
+  readonly #startedMs: number;
+  #history = new UplinkHistory();
+  #isUplinkUp: boolean | undefined;
+  #isKept = false;
+  #isDirty = true;
+  #builtMs = Number.NEGATIVE_INFINITY;
+  #state: SiteState | undefined;
+
+  constructor(options: AgentOptions) {
+    const { operations, records, clock, random, timeZone } = options;
+    const settings = () => operations.ways().settings;
+    this.#options = options;
+    this.#startedMs = clock.now();
+    const onChange = () => this.#changed();
+    this.#knowledge = new Knowledge(() => clock.now(), onChange);
+    this.#book = new RevisionBook(records.revisions, operations);
+    this.#newsroom = new Newsroom(
+      clock,
+      () => this.state(),
+      () => this.#isStaging(),
+    );
+    this.#chronicle = new Chronicle(
+      records.journal,
+      () => clock.now(),
+      (entry) => this.#newsroom.tell({ type: "journal", entry }),
+      (trouble) => this.#knowledge.warn("journal", trouble === null ? [] : [warning(trouble)]),
+    );
+    const shared = {
+      ...{ operations, clock, random, settings },
+      ...{ book: this.#book, knowledge: this.#knowledge, chronicle: this.#chronicle },
+      onUplink: (isUp: boolean) => this.#uplinkIs(isUp),
+    };
+    const tellOfProvider = createDeliveryNews(this.#chronicle);
+    const works = new Works({
+      ...shared,
+      ...{ notes: records.notes, timeZone },
+      counters: this.#counters,
+      reconciler: () => this.#reconciler,
+      onDelivery: (event) => {
+        tellOfProvider(event);
+        if (event.type === "bytes" && event.isNear !== true) this.#arrived(event.bytes);
+        else if (event.type !== "upload-bytes") this.#newsroom.tell({ type: "delivery", event });
+        this.#changed();
+      },
+      onRefused: () => this.#watchers.wake("credentials"),
+      isKept: async () => {
+        if (!this.#isKept) await this.#keep();
+        return this.#isKept;
+      },
+    });
+    this.#reconciler = new Reconciler({
+      ...{ book: this.#book, notes: records.notes, clock, settings, timeZone, onChange },
+      carryOut: async (command, signal) => {
+        await works.carryOut(command, signal);
+        this.#watchers.wake("upkeep");
+      },
+      keep: () => this.#keep(),
+    });
+    this.#watchers = new Watchers({
+      ...shared,
+      reconciler: this.#reconciler,
+      claimants: () => this.#claimants(),
+      writeUplink: () => this.#writeUplink(),
+    });
+  }
+
+  async run(signal: AbortSignal, doors: readonly Part[] = []): Promise<void> {
+    const { clock, random, records, version } = this.#options;
+    const isUnclean = (await records.notes.get("running")) !== undefined;
+    await this.#reconciler.load(isUnclean);
+    await this.#recollect();
+    await records.notes.put("running", { sinceMs: this.#startedMs, version });
+    this.#tellStart(isUnclean);
+    this.#newsroom.open(signal);
+    await this.#keep();
+    const crashes = new Map<string, string>();
+    const left = await supervise([...this.#parts(), ...doors], signal, {
+      ...{ clock, random },
+      onChange: (part) => {
+        this.#knowledge.parts.set(part.name, part);
+        const { trouble } = part;
+        const concerns = trouble === undefined ? [] : [error(trouble, part.name)];
+        this.#knowledge.warn(`part ${part.name}`, concerns);
+      },
+      onCrash: ({ name, restarts }, { code, message }) => {
+        // The part's own state counts them; the journal is for what is new.
+        if (crashes.get(name) === message) return;
+        crashes.set(name, message);
+        this.#chronicle.tell("part-crashed", `The part ${name} failed: ${message}`, {
+          level: "error",
+          data: { part: name, code, restarts },
+        });
+      },
+    });
+    await this.#end(left);
+  }
+
+  #parts(): readonly Part[] {
+    const { operations } = this.#options;
+    const watchers = this.#watchers;
+    return [
+      { name: "registry", run: (signal, tell) => operations.serveRegistry(signal, tell) },
+      { name: "watch", run: (signal) => watchers.watchInputs(signal) },
+      { name: "reconcile", run: (signal) => this.#reconciler.run(signal) },
+      { name: "credentials", run: (signal) => watchers.watchCredentials(signal) },
+      { name: "upkeep", run: (signal) => watchers.watchSurroundings(signal) },
+    ];
+  }
+
+  /** What was found out before the agent died, and still holds. */
+  async #recollect(): Promise<void> {
+    const { notes, uplinkMinutes } = this.#options.records;
+    this.#history = new UplinkHistory(await uplinkMinutes.read());
+    // Written by this program; what another version wrote otherwise is found out anew.
+    const proof = (await notes.get("proof")) as KeptProof | undefined;
+    const paused = (await notes.get("paused")) as SiteState["paused"] | undefined;
+    const upkeep = (await notes.get("upkeep")) as Partial<SiteState["upkeep"]> | undefined;
+    const { isPaused, active, staged, previous, wanted } = this.#reconciler.course;
+    this.#knowledge.learn({
+      proof: proof ?? null,
+      paused: isPaused ? (paused ?? { sinceMs: this.#startedMs, by: "an operator" }) : null,
+      verified: upkeep?.verified ?? null,
+      collected: upkeep?.collected ?? null,
+    });
+    for (const id of new Set([active, staged, previous, wanted])) {
+      if (id === null) continue;
+      try {
+        await this.#book.get(id);
+      } catch (thrown) {
+        const trouble = troubleOfError(thrown);
+        this.#knowledge.warn(`revision ${id}`, [warning(trouble, id)]);
+      }
+    }
+  }
+
+  #tellStart(isUnclean: boolean): void {
+    const { version, host } = this.#options;
+    if (isUnclean) {
+      this.#chronicle.tell(
+        "agent-died",
+        "The agent before this one did not end in order: what it wrote last is verified",
+        { level: "warning" },
+      );
+    }
+    const { active } = this.#reconciler.course;
+    const what =
+      active === null
+        ? "nothing is active yet"
+        : `${label(this.#book.state(active))} (revision ${active}) is active`;
+    this.#chronicle.tell("agent-started", `Agent ${version} started on ${host}: ${what}`, {
+      data: { version, host, active, isUnclean },
+    });
+  }
+
+  async #end(left: readonly string[]): Promise<void> {
+    const { notes } = this.#options.records;
+    const who = left.length === 0 ? "" : `; left behind: ${left.join(", ")}`;
+    this.#chronicle.tell("agent-stopped", `Agent stopped${who}`, {
+      level: left.length === 0 ? "info" : "warning",
+      data: { left },
+    });
+    // The disk may be full or gone; to end is all that is left to do.
+    await this.#writeUplink().catch(() => undefined);
+    await this.#chronicle.flush();
+    if (left.length === 0) await notes.put("running", undefined).catch(() => undefined);
+  }
+
+  state(): SiteState {
+    const { clock, version, host, timeZone } = this.#options;
+    const isOld = this.#isStaging() && clock.monotonic() - this.#builtMs >= RATE_OLD_MS;
+    if (this.#state !== undefined && !this.#isDirty && !isOld) return this.#state;
+    const before = this.#state;
+    this.#state = siteStateOf({
+      ...{ knowledge: this.#knowledge, book: this.#book, timeZone },
+      course: this.#reconciler.course,
+      decision: this.#reconciler.decision,
+      work: this.#reconciler.work,
+      about: {
+        ...{ at: clock.now(), version, host, startedMs: this.#startedMs },
+        revisionOfState: (before?.revisionOfState ?? 0) + 1,
+      },
+      before: before?.activity ?? { name: "starting", sinceMs: this.#startedMs, waiting: null },
+    });
+    this.#isDirty = false;
+    this.#builtMs = clock.monotonic();
+    return this.#state;
+  }
+
+  subscribe(listener: (news: AgentNews) => void): () => void {
+    return this.#newsroom.subscribe(listener);
+  }
+
+  async images(role: RevisionRole): Promise<readonly ImageState[]> {
+    const revision = await this.#inRole(role);
+    const whereabouts = await this.#options.operations.whereabouts(revision);
+    const { progress } = this.#knowledge;
+    const isOfIt = progress?.revision === revision.id;
+    return imageStatesOf(revision, whereabouts, isOfIt ? (progress ?? undefined) : undefined);
+  }
+
+  async explain(role: RevisionRole, reference: string): Promise<unknown> {
+    const revision = await this.#inRole(role);
+    if (!namesOf(revision).includes(reference)) {
+      throw new Failure({
+        code: "image-unknown",
+        message: `Cannot explain ${quoted(reference)}: the ${role} revision does not have it, expected one of its images as declared`,
+        hint: "Write the reference as the list of images has it, registry and tag included",
+      });
+    }
+    return this.#options.operations.explain(revision, reference);
+  }
+
+  plan(role: RevisionRole): unknown {
+    const revision = this.#book.live(this.#idIn(role));
+    if (revision === undefined) throw revisionMissing(role);
+    return this.#options.operations.planDocument(revision);
+  }
+
+  proof(): unknown {
+    return this.#knowledge.proof?.document ?? null;
+  }
+
+  journal(page: {
+    readonly before?: number;
+    readonly limit: number;
+  }): Promise<readonly JournalEntry[]> {
+    return this.#chronicle.read(page);
+  }
+
+  uplink(hours: number): readonly UplinkSlice[] {
+    const cap = this.#knowledge.link?.capBytesPerSecond ?? null;
+    return this.#history.slices(hours, this.#options.clock.now(), cap);
+  }
+
+  counters() {
+    return this.#counters.read();
+  }
+
+  async act(
+    action: ActionName,
+    by: string,
+    { full = false, dryRun = false }: { readonly full?: boolean; readonly dryRun?: boolean } = {},
+  ): Promise<void> {
+    const why = refusals(this.#reconciler.course, this.#reconciler.work?.command)[action];
+    if (why !== null) {
+      throw new Failure({
+        code: "action-refused",
+        message: `Cannot ${action}: ${why}`,
+        hint: "Run `dray status` to see what the agent is at",
+      });
+    }
+    if (action === "pause" || action === "resume") await this.#pause(action, by);
+    else await this.#reconciler.dispatch(askedEvent(action, full, dryRun));
+    const how =
+      action === "prove" && full
+        ? " in full"
+        : action === "collect" && dryRun
+          ? " as a dry run"
+          : "";
+    const text = `${by} asked to ${ACTION_WORDS[action]}${how}`;
+    this.#chronicle.tell("action", text, { by, data: { action, full, dryRun } });
+    if (action === "stage") this.#watchers.wake("inputs");
+  }
+
+  async #pause(action: "pause" | "resume", by: string): Promise<void> {
+    const { clock, records } = this.#options;
+    const paused = action === "pause" ? { sinceMs: clock.now(), by } : null;
+    if (paused !== null) await records.notes.put("paused", paused);
+    this.#knowledge.learn({ paused });
+    await this.#reconciler.dispatch({ type: action === "pause" ? "asked-pause" : "asked-resume" });
+  }
+
+  /** Tells the store what must stay. Until that has gone well once more, nothing is collected. */
+  async #keep(): Promise<void> {
+    try {
+      const kept = await this.#kept();
+      if (Object.keys(kept).length > 0) await this.#options.operations.keep(kept);
+      this.#isKept = true;
+      this.#knowledge.warn("keep", []);
+    } catch (thrown) {
+      this.#isKept = false;
+      this.#knowledge.warn("keep", [warning(troubleOfError(thrown))]);
+    }
+  }
+
+  #kept(): Promise<Parameters<Operations["keep"]>[0]> {
+    const { active, staged, previous } = this.#reconciler.course;
+    return this.#inRoles({ active, staged, previous });
+  }
+
+  /** Of the disk: what is on its way counts as staged. */
+  #claimants(): Promise<Parameters<Operations["disk"]>[0]> {
+    const { course } = this.#reconciler;
+    const { active, staged, previous } = course;
+    return this.#inRoles({ active, staged: staged ?? unfinished(course), previous });
+  }
+
+  async #inRoles(
+    roles: Readonly<Record<RevisionRole, string | null>>,
+  ): Promise<Parameters<Operations["keep"]>[0]> {
+    const entries = await Promise.all(
+      Object.entries(roles).flatMap(([role, id]) =>
+        id === null ? [] : [this.#book.get(id).then((revision) => [role, revision] as const)],
+      ),
+    );
+    return Object.fromEntries(entries);
+  }
+
+  #arrived(bytes: number): void {
+    const cap = this.#knowledge.link?.capBytesPerSecond ?? null;
+    if (this.#history.add(bytes, this.#options.clock.now(), cap)) this.#watchers.wake("upkeep");
+    if (this.#isUplinkUp === false) this.#uplinkIs(true);
+  }
+
+  #uplinkIs(isUp: boolean): void {
+    const before = this.#isUplinkUp;
+    this.#isUplinkUp = isUp;
+    if (before === isUp || (before === undefined && isUp)) return;
+    if (isUp) this.#chronicle.tell("uplink-back", "The uplink carries again");
+    else {
+      this.#chronicle.tell("uplink-lost", "No registry answers over the uplink", {
+        level: "warning",
+      });
+    }
+  }
+
+  async #writeUplink(): Promise<void> {
+    const minutes = this.#history.takeUnwritten();
+    if (minutes.length === 0) return;
+    try {
+      await this.#options.records.uplinkMinutes.put(minutes);
+    } catch (thrown) {
+      this.#history.putBack(minutes);
+      throw thrown;
+    }
+  }
+
+  #idIn(role: RevisionRole): string | null {
+    const { course } = this.#reconciler;
+    // Who looks at what is staged wants to see it come.
+    return role === "staged" ? (course.staged ?? unfinished(course)) : course[role];
+  }
+
+  async #inRole(role: RevisionRole): Promise<Revision> {
+    const id = this.#idIn(role);
+    if (id === null) throw revisionMissing(role);
+    return this.#book.get(id);
+  }
+
+  #isStaging(): boolean {
+    return this.#reconciler?.work?.command.kind === "stage";
+  }
+
+  #changed(): void {
+    this.#isDirty = true;
+    this.#newsroom?.changed();
+  }
+}
+
+/** A rate that is older than this is looked at again. */
+const RATE_OLD_MS = 250;
+
+const ACTION_WORDS: Readonly<Record<ActionName, string>> = {
+  stage: "stage now",
+  activate: "activate",
+  rollback: "roll back",
+  pause: "pause",
+  resume: "resume",
+  prove: "prove",
+  verify: "verify",
+  collect: "collect",
+};
+
+function askedEvent(
+  action: Exclude<ActionName, "pause" | "resume">,
+  full: boolean,
+  dryRun: boolean,
+): CourseEvent {
+  switch (action) {
+    case "prove":
+      return { type: "asked-prove", full };
+    case "collect":
+      return { type: "asked-collect", dryRun };
+    default:
+      return { type: `asked-${action}` };
+  }
+}
+
+function revisionMissing(role: RevisionRole): Failure {
+  return new Failure({
+    code: "revision-missing",
+    message: `Cannot show the ${role} revision: there is none`,
+    hint: "Run `dray status` to see which revisions there are",
+  });
+}
