@@ -1,6 +1,6 @@
 import { arch, homedir, platform } from "node:os";
 import { systemClock } from "#base";
-import { type CliContext, diskFiles, EXIT, runCli } from "#cli";
+import { type CliContext, diskFiles, EXIT, runCli, type Screen } from "#cli";
 
 /** Set by the build (`tools/build.ts`); from a checkout there is none. */
 declare const BUILD_VERSION: string | undefined;
@@ -16,6 +16,9 @@ const PROXY_VARIABLES = [
   "HTTPS_PROXY",
   "NO_PROXY",
 ];
+
+/** How long an answer may take to be written once all is over and the program was told to stop. */
+const LINGER_MS = 250;
 
 /** The one place that reads arguments, environment and clock, and that ends the process. */
 async function main(): Promise<void> {
@@ -34,9 +37,16 @@ async function main(): Promise<void> {
     err: (text) => process.stderr.write(text),
     isTerminal: process.stderr.isTTY === true,
     columns: () => process.stderr.columns ?? 80,
+    ...(process.stdout.isTTY === true ? { screen: screen() } : {}),
     signal: interruption(),
   };
   process.exitCode = await runCli(process.argv.slice(2), context);
+  // What was told to stop and still waits for something must not keep the program from ending.
+  if (context.signal.aborted) setTimeout(() => process.exit(), LINGER_MS).unref();
+}
+
+function screen(): Screen {
+  return { columns: () => process.stdout.columns ?? 80, rows: () => process.stdout.rows ?? 24 };
 }
 
 /** The first signal asks everything to end at a durable point; a second one doesn't ask. */

@@ -1,17 +1,7 @@
-import type { Clock } from "#base";
-import type { InputFiles } from "#profile";
+import type { SiteContext } from "#site";
 
 /** The world as a command sees it. The program's is made in `main.ts`; tests make their own. */
-export interface CliContext {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The user's home folder, for Docker's configuration. */
-  readonly home: string;
-  readonly version: string;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly files: InputFiles;
-  /** This machine's platform in the specification's words: `linux/amd64`. */
-  readonly platform: string;
+export interface CliContext extends SiteContext {
   /** The answer. */
   readonly out: (text: string) => void;
   /** The story: progress, warnings, errors. */
@@ -19,8 +9,16 @@ export interface CliContext {
   /** Whether stderr is a terminal that progress may be drawn on. */
   readonly isTerminal: boolean;
   readonly columns: () => number;
+  /** Where the answer is read, when that is a terminal. */
+  readonly screen?: Screen;
   /** Aborted by Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
+}
+
+/** A terminal, in characters; asked whenever something is drawn, for people change it. */
+export interface Screen {
+  readonly columns: () => number;
+  readonly rows: () => number;
 }
 
 /** Exit codes of the outward contract. */

@@ -1,17 +1,24 @@
 import { resolve } from "node:path";
 import { formatBytes, printable } from "#base";
-import { type DeliverySummary, deliver } from "#deliver";
-import { parsePlatform } from "#oci";
-import type { Plan } from "#plan";
+import { formatPlatform, parsePlatform } from "#oci";
+import type { Site } from "#profile";
 import type { RemoteNotice } from "#remote";
-import { createDiskLedger, openLayout, openStore } from "#store";
+import {
+  createDeliveryJournal,
+  deliverToSite,
+  dialled,
+  openHandOver,
+  openRuntime,
+  openStoreToDeliver,
+  type Planned,
+  type SiteDelivered,
+} from "#site";
+import { openLayout } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { keepLastSpeed } from "./last-speed.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
-import type { Planned, PlanOptions } from "./plan-inputs.ts";
+import type { PlanOptions } from "./plan-options.ts";
 import { createProgress, formatSummary, jsonEvents } from "./progress.ts";
 import { formatFindings } from "./report.ts";
-import { createSpeedGauge, openUplink } from "./uplink.ts";
 
 /** The words of `dray deliver` on the command line. */
 export interface DeliverCommandOptions extends PlanOptions {
@@ -20,6 +27,11 @@ export interface DeliverCommandOptions extends PlanOptions {
   readonly until?: "provider" | "infrastructure";
   readonly platform?: string;
   readonly from?: readonly string[];
+  /** Milliseconds. */
+  readonly waitForLocal?: number;
+  readonly attachments?: boolean;
+  /** The command of the hand-over is run also for an image that it was run for. */
+  readonly again?: boolean;
 }
 
 /** How often progress is drawn when nothing else draws it, in milliseconds. */
@@ -30,10 +42,9 @@ export async function runDeliver(
   options: DeliverCommandOptions,
   context: CliContext,
 ): Promise<ExitCode> {
-  const planned = planOrRefuse(options, context);
+  const planned = await planOrRefuse(options, context);
   if (planned === undefined) return EXIT.refused;
   context.err(formatFindings([], planned.plan.warnings));
-  tellOfUploads(planned.plan, context);
   const { summary, bytesCrossed } = await carryOut(planned, options, context);
   if (options.output === "text") {
     context.out(formatSummary(summary));
@@ -50,54 +61,69 @@ export async function runDeliver(
 }
 
 async function carryOut(
-  { plan, inputs }: Planned,
+  planned: Planned,
   options: DeliverCommandOptions,
   context: CliContext,
-): Promise<{ readonly summary: DeliverySummary; readonly bytesCrossed: number }> {
-  const { clock, random, signal } = context;
-  const platform =
-    options.platform === undefined ? inputs.site.platform : parsePlatform(options.platform);
-  const dataDir = resolve(options.dataDir ?? inputs.site.dataDir);
+): Promise<SiteDelivered> {
+  const { clock, signal } = context;
+  const { site } = planned.inputs;
+  const dataDir = resolve(options.dataDir ?? site.dataDir);
   const folders = await Promise.all((options.from ?? []).map(openLayout));
-  await using store = await openStore(dataDir, { clock });
+  await using store = await openStoreToDeliver(dataDir, context);
   const progress = openProgress(options.output, context);
-  const gauge = createSpeedGauge(clock);
+  const journal = createDeliveryJournal(store.journal);
+  const place = { store, dataDir, context, isAgain: options.again === true };
+  const handOver = openHandOver(site.provider.handOver, {
+    ...place,
+    registry: dialled(site.listen),
+  });
   try {
-    await using uplink = await openUplink({
-      inputs,
-      ledger: createDiskLedger(dataDir),
-      context,
-      onNotice: progress.notice,
-      onPause: (pause) => progress.onEvent({ at: clock.now(), type: "waiting", ...pause }),
-      isMetered: true,
-    });
-    const summary = await deliver(plan, {
-      store,
-      generations: store.generations,
-      folders,
-      bytesFree: () => store.freeBytes(),
-      platform: platform ?? parsePlatform(context.platform),
-      clock,
-      random,
-      signal,
-      openSource: ({ source, access }) => uplink.remote.repository(source, access),
-      emit(event) {
-        if (event.type === "bytes") gauge.arrived(event.bytes);
-        progress.onEvent(event);
+    await using opened = openRuntime({ site: runtimeFor(site, options, context), store, clock });
+    const { runtime } = opened;
+    return await deliverToSite(
+      planned,
+      {
+        ...{ store, dataDir, folders, signal },
+        generations: store.generations,
+        platform: options.platform === undefined ? undefined : parsePlatform(options.platform),
+        // Who asks for it now wants it now, whatever the site file says of every day.
+        ...(options.attachments === true ? { attachments: "always" } : {}),
+        ...(options.until === undefined ? {} : { until: options.until }),
+        ...(options.waitForLocal === undefined ? {} : { waitForLocalMs: options.waitForLocal }),
+        ...(handOver === undefined ? {} : { handOver }),
+        ...(runtime === undefined ? {} : { runtime }),
+        onNotice: progress.notice,
+        emit(event) {
+          progress.onEvent(event);
+          journal.hear(event);
+        },
       },
-      ...(options.until === undefined ? {} : { until: options.until }),
-    });
-    return { summary, bytesCrossed: uplink.bytesCrossed };
+      context,
+    );
   } finally {
-    const bytesPerSecond = gauge.speed();
-    if (bytesPerSecond !== undefined) await keepLastSpeed(dataDir, bytesPerSecond, clock.now());
+    const trouble = await journal.finish();
+    if (trouble !== undefined) progress.note(`warning: ${trouble}`);
     progress.close();
   }
+}
+
+/** Images that are fetched for other machines are of no use to the runtime of this one. */
+function runtimeFor(
+  { runtime, runtimeSocket, platform }: Site,
+  options: DeliverCommandOptions,
+  context: CliContext,
+): Pick<Site, "runtime" | "runtimeSocket"> {
+  const machine = parsePlatform(context.platform);
+  const wanted = options.platform === undefined ? platform : parsePlatform(options.platform);
+  const isOurs = wanted === undefined || formatPlatform(wanted) === formatPlatform(machine);
+  return { runtime: isOurs ? runtime : "none", runtimeSocket };
 }
 
 interface Progress {
   readonly onEvent: (event: Parameters<ReturnType<typeof createProgress>["onEvent"]>[0]) => void;
   readonly notice: (notice: RemoteNotice) => void;
+  /** Says a line without tearing what is drawn. */
+  readonly note: (line: string) => void;
   readonly close: () => void;
 }
 
@@ -107,7 +133,8 @@ function openProgress(output: OutputFormat, context: CliContext): Progress {
     `warning: ${printable(registry)}: ${message}`;
   if (output === "json") {
     const notice = (told: RemoteNotice) => write(`${warning(told)}\n`);
-    return { onEvent: jsonEvents(context.out), notice, close: () => undefined };
+    const note = (line: string) => write(`${line}\n`);
+    return { onEvent: jsonEvents(context.out), notice, note, close: () => undefined };
   }
   const color = isTerminal && (env["NO_COLOR"] ?? "") === "";
   const progress = createProgress({ write, isTerminal, columns, color, clock });
@@ -115,23 +142,10 @@ function openProgress(output: OutputFormat, context: CliContext): Progress {
   return {
     onEvent: (event) => progress.onEvent(event),
     notice: (told) => progress.note(warning(told)),
+    note: (line) => progress.note(line),
     close() {
       clearInterval(timer);
       progress.close();
     },
   };
-}
-
-/** A plan may want more than this version does: better said at once than found out. */
-function tellOfUploads(plan: Plan, context: CliContext): void {
-  const uploads = plan.stages
-    .flatMap(({ images }) => images)
-    .filter(({ local }) => local !== null).length;
-  const { local } = plan.registries;
-  if (uploads === 0 || local === null || local.kind === "embedded") return;
-  const images = uploads === 1 ? "1 image is" : `${uploads} images are`;
-  context.err(
-    `warning: ${images} planned for the local registry ${local.address ?? ""}, and this version does not upload yet\n` +
-      "  hint: They are delivered to the store; push them from there, e.g. with skopeo copy oci:DIR:NAME docker://…\n",
-  );
 }

@@ -5,12 +5,11 @@ import { createMemoryStore, type Store } from "#content";
 import { type Estimate, estimate } from "#deliver";
 import type { Link } from "#link";
 import { parsePlatform } from "#oci";
+import { openImageSources, openUplink, type Planned, readLastSpeed } from "#site";
 import { createDiskLedger, type DiskStore, openLayout, openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { readLastSpeed } from "./last-speed.ts";
 import { answerPlan, type PlanCommandOptions } from "./plan.ts";
-import { type Planned, planInputs } from "./plan-inputs.ts";
-import { openUplink } from "./uplink.ts";
+import { planFor } from "./plan-for.ts";
 
 /** The words of `dray plan --estimate` on the command line. */
 export interface EstimateOptions extends PlanCommandOptions {
@@ -45,7 +44,7 @@ export async function runEstimate(
   options: EstimateOptions,
   context: CliContext,
 ): Promise<ExitCode> {
-  const planned = planInputs(options, context);
+  const planned = await planFor(options, context);
   if (planned.plan.faults.length > 0) return answerPlan(planned, options, context);
   const cost = await estimateCost(planned, options, context);
   const addition = { fields: { estimate: cost }, text: formatEstimate(cost) };
@@ -53,7 +52,8 @@ export async function runEstimate(
   return cost.unsized.length > 0 ? EXIT.failed : exitCode;
 }
 
-async function estimateCost(
+/** Asks the registries for manifests; moves nothing else. */
+export async function estimateCost(
   { plan, inputs }: Planned,
   words: EstimateOptions,
   context: CliContext,
@@ -78,7 +78,11 @@ async function estimateCost(
     clock,
     random,
     signal,
-    openSource: ({ source, access }) => uplink.remote.repository(source, access),
+    openSource: openImageSources({
+      ...{ inputs, clock, random, uplink: uplink.remote, near: uplink.remote },
+      onNotice: () => undefined,
+      fallbackMs: 0,
+    }),
   });
   const { bytesToMove } = found.total;
   return {

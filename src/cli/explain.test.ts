@@ -18,7 +18,7 @@ import { type OutputFormat, runPlan } from "./plan.ts";
 function commands(sketch: ClusterSketch) {
   const { names, files } = writeCluster(sketch);
   const { profiles: profile, ...others } = names;
-  const run = (command: (context: CliContext) => number) => {
+  const run = async (command: (context: CliContext) => Promise<number>) => {
     const printed = { out: "", err: "" };
     const context: CliContext = {
       env: {},
@@ -38,7 +38,8 @@ function commands(sketch: ClusterSketch) {
       columns: () => 80,
       signal: new AbortController().signal,
     };
-    return { exit: command(context), ...printed };
+    const exit = await command(context);
+    return { exit, ...printed };
   };
   return {
     plan: (output: OutputFormat) => {
@@ -58,8 +59,8 @@ const CLUSTER: ClusterSketch = {
 };
 
 describe("runExplain()", () => {
-  test("tells of one image the source, credential, destination, every reason, every place", () => {
-    const { exit, out, err } = commands(CLUSTER).explain(SHOP);
+  test("tells of one image the source, credential, destination, every reason, every place", async () => {
+    const { exit, out, err } = await commands(CLUSTER).explain(SHOP);
     expect({ exit, err }).toEqual({ exit: 0, err: "" });
     expect(out).toBe(`\
 quay.io/team/shop:1.2
@@ -71,7 +72,7 @@ quay.io/team/shop:1.2
     external-registry: The user data names the external registry mirror.example/images, which serves every image
     rewrite-replace: All before the last path segment of quay.io/team/shop:1.2 is replaced: mirror.example/images/shop:1.2
     external-credentials: user-data:registryCredentials holds the credential for mirror.example/images, the longest match for mirror.example/images/shop
-    local-upload: An application pack declares it, so it is uploaded to the local registry as 10.0.0.5:30003/spectro-images/quay.io/team/shop:1.2
+    local-upload: An application pack declares it, so it is uploaded to the local registry as 10.0.0.5:30003/spectro-images/quay.io/team/shop:1.2; if it refuses an index with absent platforms, the one platform goes under that name, and pulls by the index's digest are answered by the embedded registry only (localRegistry.indexes: one-platform)
     local-serve: From then on the local registry 10.0.0.5:30003 answers the cluster for it
   declared at
     store.json:17:102 spec.template.packs[1].values:pack.content.images[0].image
@@ -83,8 +84,8 @@ quay.io/team/shop:1.2
     ["the name it is fetched by", "mirror.example/images/shop:1.2"],
     ["its name in the local registry", `10.0.0.5:30003/spectro-images/${SHOP}`],
     ["the declared name with a scheme", `oci://${SHOP}`],
-  ])("finds an image by %s", (_, reference) => {
-    const [image, ...others] = JSON.parse(commands(CLUSTER).explain(reference, "json").out);
+  ])("finds an image by %s", async (_, reference) => {
+    const [image, ...others] = JSON.parse((await commands(CLUSTER).explain(reference, "json")).out);
     expect(others).toEqual([]);
     expect(image).toMatchObject({
       declared: SHOP,
@@ -97,22 +98,22 @@ quay.io/team/shop:1.2
     });
   });
 
-  test("finds every tag of a repository by its bare name", () => {
-    const images = JSON.parse(commands(CLUSTER).explain("quay.io/team/shop", "json").out);
+  test("finds every tag of a repository by its bare name", async () => {
+    const images = JSON.parse((await commands(CLUSTER).explain("quay.io/team/shop", "json")).out);
     expect(images.map(({ declared }: { declared: string }) => declared)).toEqual([
       SHOP,
       "quay.io/team/shop:1.3",
     ]);
   });
 
-  test("finds a short name of Docker Hub", () => {
-    const { out } = commands({ packs: [OS, app("a", "busybox")] }).explain("busybox");
+  test("finds a short name of Docker Hub", async () => {
+    const { out } = await commands({ packs: [OS, app("a", "busybox")] }).explain("busybox");
     expect(out).toStartWith("docker.io/library/busybox:latest\n");
   });
 
-  const failureOf = (reference: string) => {
+  const failureOf = async (reference: string) => {
     try {
-      commands(CLUSTER).explain(reference);
+      await commands(CLUSTER).explain(reference);
     } catch (error) {
       if (isFailure(error)) return error;
       throw error;
@@ -128,57 +129,58 @@ quay.io/team/shop:1.2
     ],
     ["a slip", "ghcr.io/org/lgos:2", 'Did you mean "ghcr.io/org/logs:2"?'],
     ["a stranger", "docker.io/library/postgres:17", "dray plan lists what is declared"],
-  ])("fails for %s, with a hint", (_, reference, hint) => {
-    expect(failureOf(reference)).toMatchObject({ code: "image-unknown", hint });
-    expect(failureOf(reference).message).toContain(reference);
+  ])("fails for %s, with a hint", async (_, reference, hint) => {
+    expect(await failureOf(reference)).toMatchObject({ code: "image-unknown", hint });
+    expect((await failureOf(reference)).message).toContain(reference);
   });
 
   const faulty = { packs: [OS, app("a", "Not A Reference", "also: not")] };
 
-  test("explains beside faults, which it tells with exit code 2", () => {
-    const { exit, out, err } = commands(faulty).explain(PROVIDER_IMAGE);
+  test("explains beside faults, which it tells with exit code 2", async () => {
+    const { exit, out, err } = await commands(faulty).explain(PROVIDER_IMAGE);
     expect({ exit, out }).toEqual({
       exit: 2,
-      out: commands({ packs: [OS] }).explain(PROVIDER_IMAGE).out,
+      out: (await commands({ packs: [OS] }).explain(PROVIDER_IMAGE)).out,
     });
     expect(err.match(/\[reference-invalid\]/g)).toHaveLength(2);
   });
 
-  test("does not call an image unknown that faults may have hidden", () => {
-    const { exit, out, err } = commands(faulty).explain("quay.io/other/image:1");
+  test("does not call an image unknown that faults may have hidden", async () => {
+    const { exit, out, err } = await commands(faulty).explain("quay.io/other/image:1");
     expect({ exit, out }).toEqual({ exit: 2, out: "" });
     expect(err).not.toContain("image-unknown");
   });
 
-  test("answers a program beside faults with the plan, as dray plan does", () => {
-    const { exit, out } = commands(faulty).explain(PROVIDER_IMAGE, "json");
-    expect({ exit, out }).toEqual({ exit: 2, out: commands(faulty).plan("json").out });
+  test("answers a program beside faults with the plan, as dray plan does", async () => {
+    const { exit, out } = await commands(faulty).explain(PROVIDER_IMAGE, "json");
+    expect({ exit, out }).toEqual({ exit: 2, out: (await commands(faulty).plan("json")).out });
     expect(JSON.parse(out).faults).toMatchObject([{ code: "reference-invalid" }, {}]);
   });
 });
 
 describe("Docker's configuration", () => {
-  test("points into the site file where that names a file that is not there", () => {
-    const { exit, err } = commands({ packs: [OS], site: { dockerConfig: "maybe.json" } }).plan(
-      "text",
-    );
+  test("points into the site file where that names a file that is not there", async () => {
+    const { exit, err } = await commands({
+      packs: [OS],
+      site: { dockerConfig: "maybe.json" },
+    }).plan("text");
     expect(exit).toBe(2);
     expect(err).toMatch(/^error: site\.yaml:4:19: .*maybe\.json/m);
   });
 
   const auths = { "quay.io": { auth: btoa("docker:pw") } };
   const files = { "/home/edge/.docker/config.json": JSON.stringify({ auths }) };
-  const credential = (site: ClusterSketch["site"]) => {
-    const { out } = commands({ packs: [OS], site: site ?? {}, files }).explain(
+  const credential = async (site: ClusterSketch["site"]) => {
+    const { out } = await commands({ packs: [OS], site: site ?? {}, files }).explain(
       PROVIDER_IMAGE,
       "json",
     );
     return JSON.parse(out)[0].credential;
   };
 
-  test("is left alone unless the person says so", () => {
-    expect(credential({})).toBeNull();
-    expect(credential({ dockerConfig: true })).toBe("docker-config");
+  test("is left alone unless the person says so", async () => {
+    expect(await credential({})).toBeNull();
+    expect(await credential({ dockerConfig: true })).toBe("docker-config");
   });
 });
 
@@ -218,21 +220,21 @@ function withSecrets(field: (name: string) => string): ClusterSketch {
 }
 
 /** Everything that the planning commands print. */
-function everything(sketch: ClusterSketch): string {
-  const { plan, explain } = commands(sketch);
+async function everything(sketch: ClusterSketch): Promise<string> {
+  const { plan, explain } = await commands(sketch);
   return JSON.stringify([
-    plan("text"),
-    plan("json"),
-    explain(PROVIDER_IMAGE),
-    explain(PROVIDER_IMAGE, "json"),
+    await plan("text"),
+    await plan("json"),
+    await explain(PROVIDER_IMAGE),
+    await explain(PROVIDER_IMAGE, "json"),
   ]);
 }
 
 describe("secrets", () => {
-  test("are in no output of a sound plan", () => {
+  test("are in no output of a sound plan", async () => {
     const sketch = withSecrets(canary);
-    expect(commands(sketch).plan("json")).toMatchObject({ exit: 0 });
-    expect(everything(sketch)).not.toContain("hunter2");
+    expect(await commands(sketch).plan("json")).toMatchObject({ exit: 0 });
+    expect(await everything(sketch)).not.toContain("hunter2");
   });
 
   const stylusOf = (fields: object) => ({
@@ -310,9 +312,9 @@ describe("secrets", () => {
     ],
     ["a password of the wrong shape", { stylus: stylusOf({ password: [canary("list")] }) }],
     ["a password under a misspelt key", { stylus: stylusOf({ pasword: canary("key") }) }],
-  ])("are in no output of a plan refused for, or warned of, %s", (_, changes) => {
+  ])("are in no output of a plan refused for, or warned of, %s", async (_, changes) => {
     const sketch = { ...withSecrets(canary), ...changes };
-    expect(everything(sketch)).not.toContain("hunter2");
+    expect(await everything(sketch)).not.toContain("hunter2");
   });
 
   test.each([
@@ -326,7 +328,7 @@ describe("secrets", () => {
     ["an open quote", "'"],
     ["a nested key", "a: "],
     ["a folded block", "> "],
-  ])("are in no output when YAML takes a password for %s", (_, start) => {
+  ])("are in no output when YAML takes a password for %s", async (_, start) => {
     const text = `#cloud-config
 stylus:
   registryCredentials:
@@ -334,6 +336,6 @@ stylus:
     password: ${start}${canary("password")}: b
 `;
     const files = { "user-data.yaml": text };
-    expect(everything({ packs: [OS], stylus: {}, files })).not.toContain("hunter2");
+    expect(await everything({ packs: [OS], stylus: {}, files })).not.toContain("hunter2");
   });
 });

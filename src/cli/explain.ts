@@ -1,9 +1,11 @@
 import { Failure, nearest, printable, quoted } from "#base";
 import type { Plan, PlannedImage } from "#plan";
 import { formatReference, parseReference, type Reference, repositoryName } from "#reference";
+import { explainImage } from "#site";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { type OutputFormat, planJson } from "./plan.ts";
-import { type PlanOptions, planInputs } from "./plan-inputs.ts";
+import { planFor } from "./plan-for.ts";
+import type { PlanOptions } from "./plan-options.ts";
 import { imageLines, wantedBy } from "./plan-text.ts";
 import { formatFindings } from "./report.ts";
 
@@ -11,12 +13,12 @@ import { formatFindings } from "./report.ts";
  * `dray explain REF`: why this image comes from there, rule by rule, and where it was declared. What
  * could be planned is explained also beside faults; JSON then is the plan document, which holds them.
  */
-export function runExplain(
+export async function runExplain(
   text: string,
   options: PlanOptions & { readonly output: OutputFormat },
   context: CliContext,
-): ExitCode {
-  const { plan } = planInputs(options, context);
+): Promise<ExitCode> {
+  const { plan } = await planFor(options, context);
   context.err(formatFindings(plan.faults, []));
   const isRefused = plan.faults.length > 0;
   if (isRefused && options.output === "json") {
@@ -27,7 +29,7 @@ export function runExplain(
   // Beside faults an image may be missing because of them.
   if (images.length === 0 && !isRefused) throw unknownImage(text, plan);
   if (options.output === "json")
-    context.out(`${JSON.stringify(images.map(explanation), null, 2)}\n`);
+    context.out(`${JSON.stringify(images.map(explainImage), null, 2)}\n`);
   else context.out(images.map(explainText).join("\n"));
   return isRefused ? EXIT.refused : EXIT.done;
 }
@@ -87,19 +89,6 @@ function nearHint(
   if (related.length > 0) return `Declared are ${names(related).slice(0, 5).join(", ")}`;
   const near = nearest(name, names(all));
   return near === undefined ? "dray plan lists what is declared" : `Did you mean "${near}"?`;
-}
-
-function explanation(image: PlannedImage) {
-  return {
-    declared: formatReference(image.declared),
-    source: formatReference(image.source),
-    stage: image.category,
-    credential: image.access.origin,
-    local: image.local,
-    because: image.because,
-    packs: image.packs,
-    at: image.at,
-  };
 }
 
 /** A reason may hold two whole references, each as long as a name may be. */

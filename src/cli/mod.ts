@@ -5,6 +5,6 @@
  *
  * @module
  */
-export { type CliContext, EXIT, type ExitCode } from "./context.ts";
+export { type CliContext, EXIT, type ExitCode, type Screen } from "./context.ts";
 export { diskFiles } from "./disk-files.ts";
 export { runCli } from "./program.ts";

@@ -126,7 +126,7 @@ STAGE 3      application: 5 images
     expect(text).toContain(`
   provider  quay.io                        os-pack:providerCredentials  1 image
   packs     reg.example.com                secret:reg-a                 1 image
-  local     10.0.0.5:30003/spectro-images  harbor                       1 image uploaded after the first download
+  local     10.0.0.5:30003/spectro-images  harbor, no credential        1 image uploaded after the first download
 COMBINATION  supported by combinations: extended: local registry + authenticated provider registry
 `);
     expect(text).toEndWith(`

@@ -1,4 +1,5 @@
 import { printable } from "#base";
+import type { Access } from "#credential";
 import type { Plan, PlannedImage, Stage } from "#plan";
 import { formatReference, longestMatch, parseLocation } from "#reference";
 
@@ -58,14 +59,14 @@ function idleProviderText(images: readonly PlannedImage[]): string {
 }
 
 function localRow(
-  { address, project, kind }: NonNullable<Plan["registries"]["local"]>,
+  { address, project, kind, access }: NonNullable<Plan["registries"]["local"]>,
   images: readonly PlannedImage[],
 ): readonly string[] {
   const uploads = images.filter((image) => image.local !== null).length;
   return [
     "local",
     `${address ?? "(no address)"}/${printable(project)}`,
-    kind,
+    kind === "embedded" ? kind : [kind, originText({ access }), ...insecureText(access)].join(", "),
     uploads === 0 ? "no image" : `${countText(uploads)} uploaded after the first download`,
   ];
 }
@@ -77,7 +78,11 @@ function loginText(images: readonly PlannedImage[]): string {
   return [...[...origins].sort(), ...(isInsecure ? ["insecure"] : [])].join(", ") || "-";
 }
 
-function originText({ access }: PlannedImage): string {
+function insecureText({ insecure }: Access): readonly string[] {
+  return insecure ? ["insecure"] : [];
+}
+
+function originText({ access }: { readonly access: Access }): string {
   return access.origin === null ? "no credential" : printable(access.origin);
 }
 

@@ -1,6 +1,8 @@
 import { type Plan, planDocument } from "#plan";
+import type { Planned } from "#site";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
-import { type Planned, type PlanOptions, planInputs } from "./plan-inputs.ts";
+import { planFor } from "./plan-for.ts";
+import type { PlanOptions } from "./plan-options.ts";
 import { formatPlan } from "./plan-text.ts";
 import { formatFindings } from "./report.ts";
 
@@ -13,8 +15,8 @@ export interface PlanCommandOptions extends PlanOptions {
 }
 
 /** `dray plan`: decides, moves nothing, needs no network. */
-export function runPlan(options: PlanCommandOptions, context: CliContext): ExitCode {
-  return answerPlan(planInputs(options, context), options, context);
+export async function runPlan(options: PlanCommandOptions, context: CliContext): Promise<ExitCode> {
+  return answerPlan(await planFor(options, context), options, context);
 }
 
 /** What an answer tells beside the plan: a field of the document, or lines under the text. */
@@ -49,11 +51,11 @@ export function planJson(plan: Plan, more: PlanAddition["fields"] = {}): string 
  * Plans for a command that needs a sound plan: tells the faults, and gives undefined when there are
  * any. A program that asked for JSON gets the refused plan, whose `faults` it can read.
  */
-export function planOrRefuse(
+export async function planOrRefuse(
   options: PlanOptions & { readonly output: OutputFormat },
   context: CliContext,
-): Planned | undefined {
-  const planned = planInputs(options, context);
+): Promise<Planned | undefined> {
+  const planned = await planFor(options, context);
   const { plan } = planned;
   context.err(formatFindings(plan.faults, []));
   if (plan.faults.length === 0) return planned;

@@ -1,6 +1,12 @@
 import { formatBytes, formatDuration } from "#base";
 import type { ByteTotals, DeliveryEvent } from "#deliver";
 import type { StageName } from "#plan";
+import {
+  applyUploadEvent,
+  createUploadState,
+  type UploadState,
+  uploadParts,
+} from "./progress-uploads.ts";
 
 /** An image whose turn it is. */
 interface ActiveImage {
@@ -20,6 +26,7 @@ export interface ProgressState {
   readonly active: Map<string, ActiveImage>;
   /** Why nothing moves at all, and until when; undefined as soon as something does. */
   pause: { readonly reason: string; readonly untilMs: number | null } | undefined;
+  readonly uploads: UploadState;
   overall: ByteTotals;
   bytesMoved: number;
   /** Everything that arrived, also what came twice: how fast the link is, and never falls. */
@@ -43,6 +50,7 @@ export function createProgressState(): ProgressState {
     sized: new Map(),
     active: new Map(),
     pause: undefined,
+    uploads: createUploadState(),
     overall: { bytesTotal: 0, bytesHere: 0 },
     bytesMoved: 0,
     bytesArrived: 0,
@@ -52,6 +60,7 @@ export function createProgressState(): ProgressState {
 
 /** Takes an event in. */
 export function applyEvent(state: ProgressState, event: DeliveryEvent): void {
+  applyUploadEvent(state.uploads, event);
   switch (event.type) {
     case "plan-started":
       state.imagesTotal = event.stages.reduce((sum, { images }) => sum + images, 0);
@@ -65,12 +74,14 @@ export function applyEvent(state: ProgressState, event: DeliveryEvent): void {
       return;
     }
     case "image-sized": {
+      // One that is sized again has been told of what was here of it.
+      const toldHere = state.sized.get(event.image)?.bytesHere ?? 0;
       state.overall = event.overall;
       state.sized.set(event.image, event);
       const image = state.active.get(event.image);
       if (image === undefined) return;
       image.bytesTotal = event.bytesTotal;
-      image.bytesDone += event.bytesHere;
+      image.bytesDone += event.bytesHere - toldHere;
       return;
     }
     case "image-done":
@@ -144,8 +155,13 @@ export function bytesPerSecond(
   return ((bytesArrived - oldest.bytesArrived) * 1_000) / (nowMs - oldest.ms);
 }
 
-/** `3/12 images`, `1.2 GiB of 1.9 GiB`, `8.4 MiB/s`, `1m23s left`: as far as they are known. */
+/** What is fetched, and what is uploaded meanwhile. */
 export function overallParts(state: ProgressState, nowMs: number): readonly string[] {
+  return [...fetchParts(state, nowMs), ...uploadParts(state.uploads)];
+}
+
+/** `3/12 images`, `1.2 GB of 1.9 GB`, `8.4 MB/s`, `1m23s left`: as far as they are known. */
+export function fetchParts(state: ProgressState, nowMs: number): readonly string[] {
   const { imagesDone, imagesTotal, overall, bytesMoved, sized } = state;
   const parts = [`${imagesDone}/${imagesTotal} images`];
   const bytesDone = overall.bytesHere + bytesMoved;

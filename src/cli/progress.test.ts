@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { DeliveryEvent, DeliverySummary } from "#deliver";
+import type { DeliveryEvent, DeliverySummary, UploadSummary } from "#deliver";
 import { parseDigest } from "#oci";
 import { createManualClock } from "#test-support/clock";
 import { createDeliverySite } from "#test-support/delivery-site";
 import { createProgress, formatSummary, jsonEvents, renderBlock } from "./progress.ts";
 import { applyEvent, createProgressState, sampleRate } from "./progress-state.ts";
 
-const MIB = 1024 * 1024;
+const MB = 1e6;
 const DIGEST = parseDigest(`sha256:${"a".repeat(64)}`);
 const OTHER = parseDigest(`sha256:${"b".repeat(64)}`);
 const OS = "quay.io/kairos/core-ubuntu-20-lts-rke2:v1.25.2-rke2r1";
@@ -29,6 +29,7 @@ function sized(image: string, bytesTotal: number, bytesHere: number, overall: nu
 const STARTED: readonly Untimed[] = [
   {
     type: "plan-started",
+    uploads: 0,
     stages: [
       { name: "provider", images: 1 },
       { name: "application", images: 1 },
@@ -38,8 +39,8 @@ const STARTED: readonly Untimed[] = [
   { type: "image-started", stage: "provider", image: OS, source: OS },
 ];
 
-function bytes(image: string, mebibytes: number): Untimed {
-  return { type: "bytes", image, digest: DIGEST, bytes: mebibytes * MIB };
+function bytes(image: string, megabytes: number): Untimed {
+  return { type: "bytes", image, digest: DIGEST, bytes: megabytes * MB };
 }
 
 const DONE: Untimed = {
@@ -48,7 +49,7 @@ const DONE: Untimed = {
   image: OS,
   outcome: "delivered",
   digest: DIGEST,
-  bytesMoved: 80 * MIB,
+  bytesMoved: 80 * MB,
   ms: 41_000,
 };
 
@@ -92,25 +93,35 @@ describe("renderBlock()", () => {
   test("shows what is done of what is known, the rate, and the time left", () => {
     const events = [
       ...STARTED,
-      sized(OS, 100 * MIB, 20 * MIB, 100 * MIB),
-      sized(APP, 10 * MIB, 20 * MIB, 110 * MIB),
+      sized(OS, 100 * MB, 20 * MB, 100 * MB),
+      sized(APP, 10 * MB, 20 * MB, 110 * MB),
       ...[bytes(OS, 5), bytes(OS, 5), bytes(OS, 5)],
     ];
     const { state, nowMs } = stateAfter(events);
     expect(renderBlock(state, nowMs, 120)).toEqual([
-      "provider  0/2 images  35.0 MiB of 110.0 MiB  2.1 MiB/s  35s left",
-      `   35%  35.0 MiB of 100.0 MiB   ${OS}`,
+      "provider  0/2 images  35.0 MB of 110.0 MB  2.1 MB/s  35s left",
+      `   35%  35.0 MB of 100.0 MB   ${OS}`,
     ]);
+  });
+
+  test("grows with an image that turns out to need more, and counts what was here once", () => {
+    const { state, nowMs } = stateAfter([
+      ...STARTED,
+      sized(OS, 100 * MB, 20 * MB, 100 * MB),
+      bytes(OS, 30),
+      sized(OS, 200 * MB, 20 * MB, 200 * MB),
+    ]);
+    expect(renderBlock(state, nowMs, 120)[1]).toBe(`   25%  50.0 MB of 200.0 MB   ${OS}`);
   });
 
   test("promises no time left while an image is not sized", () => {
     const { state, nowMs } = stateAfter([
       ...STARTED,
-      sized(OS, 100 * MIB, 0, 100 * MIB),
+      sized(OS, 100 * MB, 0, 100 * MB),
       bytes(OS, 9),
     ]);
     expect(renderBlock(state, nowMs, 120)[0]).toBe(
-      "provider  0/2 images  9.0 MiB of at least 100.0 MiB  2.3 MiB/s",
+      "provider  0/2 images  9.0 MB of at least 100.0 MB  2.3 MB/s",
     );
   });
 
@@ -125,14 +136,14 @@ describe("renderBlock()", () => {
       attemptsMax: 5,
       delayMs: 4_000,
     };
-    const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
+    const before = [...STARTED, sized(OS, 100 * MB, 0, 100 * MB), bytes(OS, 10)];
     const waiting = stateAfter([...before, retry]);
     expect(renderBlock(waiting.state, waiting.nowMs, 120)[1]).toBe(
-      `   10%  10.0 MiB of 100.0 MiB   ${OS}  attempt 3 of 5 in 4.0s`,
+      `   10%  10.0 MB of 100.0 MB   ${OS}  attempt 3 of 5 in 4.0s`,
     );
     const going = stateAfter([...before, retry, bytes(OS, 1)]);
     expect(renderBlock(going.state, going.nowMs, 120)[1]).toBe(
-      `   11%  11.0 MiB of 100.0 MiB   ${OS}`,
+      `   11%  11.0 MB of 100.0 MB   ${OS}`,
     );
   });
 
@@ -141,20 +152,20 @@ describe("renderBlock()", () => {
       type: "recount",
       image: OS,
       digest: DIGEST,
-      bytesMoved: -7 * MIB,
-      bytesHere: 2 * MIB,
+      bytesMoved: -7 * MB,
+      bytesHere: 2 * MB,
     };
-    const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
+    const before = [...STARTED, sized(OS, 100 * MB, 0, 100 * MB), bytes(OS, 10)];
     const { state, nowMs } = stateAfter([...before, recount]);
     const [all, image] = renderBlock(state, nowMs, 120);
-    expect(all).toContain("5.0 MiB of at least 100.0 MiB");
-    expect(image).toContain("  5%  5.0 MiB of 100.0 MiB");
+    expect(all).toContain("5.0 MB of at least 100.0 MB");
+    expect(image).toContain("  5%  5.0 MB of 100.0 MB");
   });
 
   test("says why nothing moves, and until when, for as long as nothing does", () => {
     const untilMs = new Date(2026, 0, 1, 22, 0).getTime();
     const pause: Untimed = { type: "waiting", reason: "no window is open", untilMs };
-    const before = [...STARTED, sized(OS, 100 * MIB, 0, 100 * MIB), bytes(OS, 10)];
+    const before = [...STARTED, sized(OS, 100 * MB, 0, 100 * MB), bytes(OS, 10)];
     const waiting = stateAfter([...before, pause]);
     expect(renderBlock(waiting.state, waiting.nowMs, 120)[1]).toBe(
       "  waiting until 22:00: no window is open",
@@ -166,7 +177,7 @@ describe("renderBlock()", () => {
   test("shows that nothing comes any more", () => {
     const { state, nowMs } = stateAfter([
       ...STARTED,
-      sized(OS, 100 * MIB, 0, 100 * MIB),
+      sized(OS, 100 * MB, 0, 100 * MB),
       bytes(OS, 10),
     ]);
     for (let later = nowMs; later <= nowMs + 11_000; later += 500) sampleRate(state, later);
@@ -178,20 +189,20 @@ describe("renderBlock()", () => {
       type: "blob-done",
       image: OS,
       digest: OTHER,
-      size: 30 * MIB,
+      size: 30 * MB,
       bytesHere: 0,
       bytesMoved: 0,
     };
-    const { state, nowMs } = stateAfter([...STARTED, sized(OS, 60 * MIB, 0, 60 * MIB), shared]);
+    const { state, nowMs } = stateAfter([...STARTED, sized(OS, 60 * MB, 0, 60 * MB), shared]);
     const [all, image] = renderBlock(state, nowMs, 120);
-    expect(all).toContain("0 B of at least 60.0 MiB");
-    expect(image).toContain(" 50%  30.0 MiB of 60.0 MiB");
+    expect(all).toContain("0 B of at least 60.0 MB");
+    expect(image).toContain(" 50%  30.0 MB of 60.0 MB");
   });
 
   test("keeps both ends of a name that is too long for the terminal", () => {
-    const { state, nowMs } = stateAfter([...STARTED, sized(OS, 10 * MIB, 0, 10 * MIB)]);
+    const { state, nowMs } = stateAfter([...STARTED, sized(OS, 10 * MB, 0, 10 * MB)]);
     expect(renderBlock(state, nowMs, 60)[1]).toBe(
-      "    0%  0 B of 10.0 MiB         quay.io/kai…:v1.25.2-rke2r1",
+      "    0%  0 B of 10.0 MB        quay.io/kair…2:v1.25.2-rke2r1",
     );
   });
 
@@ -255,15 +266,15 @@ function screenOf(text: string): readonly string[] {
 describe("createProgress() on a terminal", () => {
   test("rewrites one block and keeps each finished image above it", () => {
     const { progress, clock, hear, text } = shown({ isTerminal: true });
-    hear(...STARTED, sized(OS, 80 * MIB, 0, 80 * MIB));
+    hear(...STARTED, sized(OS, 80 * MB, 0, 80 * MB));
     clock.advance(500);
     hear(bytes(OS, 40));
     clock.advance(500);
     progress.tick();
     expect(screenOf(text())).toEqual([
       "stage provider: 1 image",
-      "provider  0/2 images  40.0 MiB of at least 80.0 MiB  40.0 MiB/s",
-      `   50%  40.0 MiB of 80.0 MiB    ${OS}`,
+      "provider  0/2 images  40.0 MB of at least 80.0 MB  40.0 MB/s",
+      `   50%  40.0 MB of 80.0 MB    ${OS}`,
       "",
     ]);
     hear(bytes(OS, 40), DONE, { type: "stage-started", stage: "application", images: 1 });
@@ -272,7 +283,7 @@ describe("createProgress() on a terminal", () => {
     progress.close();
     expect(screenOf(text())).toEqual([
       "stage provider: 1 image",
-      `delivered  ${OS}, 80.0 MiB in 41s`,
+      `delivered  ${OS}, 80.0 MB in 41s`,
       "stage application: 1 image",
       "warning: the registry speaks plain http",
       `failed     ${APP}: ${FAILURE.message}`,
@@ -282,7 +293,7 @@ describe("createProgress() on a terminal", () => {
 
   test("draws at most ten times a second, whatever arrives", () => {
     const { clock, hear, text } = shown({ isTerminal: true });
-    hear(...STARTED, sized(OS, 80 * MIB, 0, 80 * MIB));
+    hear(...STARTED, sized(OS, 80 * MB, 0, 80 * MB));
     const before = text().length;
     for (let i = 0; i < 99; i += 1) {
       clock.advance(1);
@@ -313,7 +324,7 @@ describe("createProgress() on a terminal", () => {
 describe("createProgress() elsewhere", () => {
   test("writes a line for what happens, without control characters", () => {
     const { progress, clock, hear, text } = shown({ isTerminal: false });
-    hear(...STARTED, sized(OS, 80 * MIB, 0, 80 * MIB), bytes(OS, 40), {
+    hear(...STARTED, sized(OS, 80 * MB, 0, 80 * MB), bytes(OS, 40), {
       type: "retry",
       image: OS,
       digest: DIGEST,
@@ -334,8 +345,8 @@ describe("createProgress() elsewhere", () => {
     expect(text().split("\n")).toEqual([
       "stage provider: 1 image",
       `retry      ${OS}: attempt 2 of 5 in 1.0s. Cannot fetch it`,
-      "provider, 0/2 images, 80.0 MiB of at least 80.0 MiB, 8.0 MiB/s",
-      `delivered  ${OS}, 80.0 MiB in 41s`,
+      "provider, 0/2 images, 80.0 MB of at least 80.0 MB, 8.0 MB/s",
+      `delivered  ${OS}, 80.0 MB in 41s`,
       `present    ${APP}`,
       "",
     ]);
@@ -352,9 +363,9 @@ describe("jsonEvents()", () => {
     expect(lines.every((line) => line.endsWith("\n"))).toBe(true);
     const events = lines.map((line) => JSON.parse(line));
     expect(events.map(({ type, at, bytes }) => [type, at, bytes])).toEqual([
-      ["bytes", "2026-01-01T00:00:01.000Z", 11 * MIB],
-      ["bytes", "2026-01-01T00:00:02.100Z", 11 * MIB],
-      ["bytes", "2026-01-01T00:00:02.200Z", 3 * MIB],
+      ["bytes", "2026-01-01T00:00:01.000Z", 11 * MB],
+      ["bytes", "2026-01-01T00:00:02.100Z", 11 * MB],
+      ["bytes", "2026-01-01T00:00:02.200Z", 3 * MB],
       ["image-done", "2026-01-01T00:00:02.500Z", undefined],
     ]);
   });
@@ -373,20 +384,23 @@ const SUMMARY: DeliverySummary = {
   })),
   failures: [],
   warnings: [],
-  bytesTotal: 2048 * MIB,
-  bytesMoved: 1536 * MIB,
-  bytesFetched: 1536 * MIB,
-  bytesHere: 512 * MIB,
+  provider: null,
+  uploads: null,
+  runtime: null,
+  bytesTotal: 2000 * MB,
+  bytesMoved: 1500 * MB,
+  bytesFetched: 1500 * MB,
+  bytesHere: 500 * MB,
   elapsedMs: 38_000,
 };
 
 describe("formatSummary()", () => {
   test("says what there is and what it cost", () => {
     expect(formatSummary(SUMMARY)).toBe(
-      "12 images, 2.0 GiB: 1.5 GiB moved, 512.0 MiB already here, 38s\n",
+      "12 images, 2.0 GB: 1.5 GB moved, 500.0 MB already here, 38s\n",
     );
-    expect(formatSummary({ ...SUMMARY, bytesFetched: 1600 * MIB })).toContain(
-      "1.5 GiB moved (1.6 GiB fetched), 512.0 MiB already here",
+    expect(formatSummary({ ...SUMMARY, bytesFetched: 1600 * MB })).toContain(
+      "1.5 GB moved (1.6 GB fetched), 500.0 MB already here",
     );
   });
 
@@ -400,7 +414,7 @@ describe("formatSummary()", () => {
     ];
     expect(formatSummary({ ...SUMMARY, outcome: "interrupted", stages, failures: [FAILURE] })).toBe(
       [
-        "interrupted: 12 images, 2.0 GiB: 1.5 GiB moved, 512.0 MiB already here, 38s",
+        "interrupted: 12 images, 2.0 GB: 1.5 GB moved, 500.0 MB already here, 38s",
         "1 image failed",
         "3 images not attempted",
         "1 image as last verified, their registry could not be reached",
@@ -409,6 +423,96 @@ describe("formatSummary()", () => {
         "code:  registry-denied",
         "",
       ].join("\n"),
+    );
+  });
+});
+
+const UPLOADS: UploadSummary = {
+  registry: "10.0.0.5:30003",
+  images: 11,
+  uploaded: 6,
+  present: 2,
+  failed: 1,
+  skipped: 2,
+  bytesSent: 34 * MB,
+  bytesMounted: 12 * MB,
+  onePlatform: [APP],
+  failures: [
+    {
+      image: APP,
+      local: `10.0.0.5:30003/spectro-images/${APP}`,
+      registry: "10.0.0.5:30003",
+      code: "tag-immutable",
+      message: "Cannot push it",
+      hint: "Change the rule",
+    },
+  ],
+};
+
+const WAITING: Untimed = {
+  type: "local-registry-waiting",
+  registry: "10.0.0.5:30003",
+  code: "registry-unreachable",
+  message: "Cannot reach it",
+  sinceMs: 0,
+  nextMs: 2_000,
+  untilMs: null,
+};
+
+describe("uploads to a local registry", () => {
+  test("are summed up with where they went and what was refused", () => {
+    expect(
+      formatSummary({ ...SUMMARY, uploads: UPLOADS })
+        .split("\n")
+        .slice(1),
+    ).toEqual([
+      "11 images for the local registry 10.0.0.5:30003: 6 uploaded, 2 there already, 1 failed, 2 not attempted, 34.0 MB sent, 12.0 MB shared with images that are there",
+      `one platform only, under a digest of its own: ${APP}`,
+      `error: ${APP} (to 10.0.0.5:30003/spectro-images/${APP}): Cannot push it`,
+      "hint:  Change the rule",
+      "code:  tag-immutable",
+      "",
+    ]);
+  });
+
+  test("say of a registry that is as a whole out of reach no image", () => {
+    const [failure] = UPLOADS.failures;
+    if (failure === undefined) throw new Error("one failure");
+    const failures = [{ ...failure, image: null, local: null }];
+    const text = formatSummary({ ...SUMMARY, uploads: { ...UPLOADS, failures } });
+    expect(text).toContain("\nerror: Cannot push it\n");
+  });
+
+  test("are told as they happen, and a wait only when it is news", () => {
+    const { progress, text } = shown({ isTerminal: false });
+    const done = { type: "upload-done", image: APP, local: "l/a:1", digest: DIGEST } as const;
+    const cost = { bytesSent: 3 * MB, bytesMounted: 0, bytesMoved: 0, ms: 2_000 };
+    const events: readonly Untimed[] = [
+      WAITING,
+      WAITING,
+      { ...WAITING, message: "Cannot log in" },
+      { type: "local-registry-ready", registry: "10.0.0.5:30003" },
+      { ...done, ...cost, outcome: "uploaded" },
+      { ...done, ...cost, outcome: "present" },
+    ];
+    for (const event of events) progress.onEvent({ at: 0, ...event } as DeliveryEvent);
+    const waits = "waiting: the local registry 10.0.0.5:30003, while images are fetched.";
+    expect(text().trimEnd().split("\n")).toEqual([
+      `${waits} Cannot reach it`,
+      `${waits} Cannot log in`,
+      "the local registry 10.0.0.5:30003 is up",
+      "uploaded   l/a:1, 3.0 MB in 2.0s",
+    ]);
+  });
+
+  test("have a line of their own in the block, with what is waited for", () => {
+    const state = createProgressState();
+    const [started, ...others] = STARTED;
+    if (started?.type !== "plan-started") throw new Error("it starts with the plan");
+    const events = [{ ...started, uploads: 11 }, ...others, WAITING];
+    for (const event of events) applyEvent(state, { at: 0, ...event } as DeliveryEvent);
+    expect(renderBlock(state, 0, 100)[1]).toMatch(
+      /^ {2}0\/11 uploaded {2}waiting for 10\.0\.0\.5:30003 since \d\d:\d\d$/,
     );
   });
 });

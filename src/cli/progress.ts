@@ -1,12 +1,22 @@
 import { type Clock, formatBytes, formatDuration } from "#base";
 import type { DeliveryEvent, DeliveryFailure, DeliverySummary, ImageOutcome } from "#deliver";
+import { providerLine, providerSummaryLines } from "./progress-provider.ts";
+import { runtimeFailureLines, runtimeLine, runtimeSummaryLines } from "./progress-runtime.ts";
 import {
   applyEvent,
   createProgressState,
+  fetchParts,
   overallParts,
   type ProgressState,
   sampleRate,
 } from "./progress-state.ts";
+import {
+  type UploadState,
+  uploadFailureLines,
+  uploadLine,
+  uploadParts,
+  uploadSummaryLines,
+} from "./progress-uploads.ts";
 
 /** Where progress is shown. */
 export interface ProgressOptions {
@@ -54,8 +64,9 @@ function createLog({ write, color, clock }: ProgressOptions): Progress {
   };
   return {
     onEvent(event) {
+      const isRetry = event.type === "retry" || event.type === "upload-retry";
+      const line = isRetry ? retryLine(event) : lastingLine(event, state.uploads, color);
       applyEvent(state, event);
-      const line = event.type === "retry" ? retryLine(event) : lastingLine(event, color);
       if (line !== undefined) write(`${line}\n`);
       tick();
     },
@@ -80,8 +91,8 @@ function createBlock({ write, columns, color, clock }: ProgressOptions): Progres
   };
   return {
     onEvent(event) {
+      const line = lastingLine(event, state.uploads, color);
       applyEvent(state, event);
-      const line = lastingLine(event, color);
       if (line !== undefined) draw(`${line}\n`);
       else if (clock.monotonic() - drawnMs >= DRAW_MS) draw("");
     },
@@ -116,7 +127,9 @@ export function renderBlock(
 ): readonly string[] {
   if (state.stage === undefined) return [];
   const width = Math.max(20, (columns || COLUMNS_DEFAULT) - 1);
-  const lines = [[state.stage, ...overallParts(state, nowMs)].join("  ")];
+  const lines = [[state.stage, ...fetchParts(state, nowMs)].join("  ")];
+  const uploads = uploadParts(state.uploads);
+  if (uploads.length > 0) lines.push(`  ${uploads.join("  ")}`);
   if (state.pause !== undefined) lines.push(`  waiting ${pauseText(state.pause)}`);
   const active = [...state.active];
   for (const [name, { bytesTotal, bytesDone, waiting }] of active.slice(0, ACTIVE_LINES_MAX)) {
@@ -124,7 +137,7 @@ export function renderBlock(
     const share = done === undefined ? "" : `${percent(done, bytesTotal ?? 0)}%`;
     const size =
       done === undefined ? "reading" : `${formatBytes(done)} of ${formatBytes(bytesTotal ?? 0)}`;
-    const head = `  ${share.padStart(4)}  ${size.padEnd(22)}  `;
+    const head = `  ${share.padStart(4)}  ${size.padEnd(20)}  `;
     const tail = waiting === undefined ? "" : `  ${waiting}`;
     lines.push(head + shorten(name, Math.max(12, width - head.length - tail.length)) + tail);
   }
@@ -154,7 +167,11 @@ const OUTCOME_COLORS: Readonly<Record<ImageOutcome, number>> = {
 };
 
 /** The line that stays of an event, in a log and above the block alike. */
-function lastingLine(event: DeliveryEvent, color: boolean): string | undefined {
+function lastingLine(
+  event: DeliveryEvent,
+  uploads: UploadState,
+  color: boolean,
+): string | undefined {
   const paint = (code: number, text: string) => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
   switch (event.type) {
     case "waiting":
@@ -171,7 +188,9 @@ function lastingLine(event: DeliveryEvent, color: boolean): string | undefined {
       return `${word}  ${image}${outcome === "delivered" ? moved : ""}`;
     }
     default:
-      return undefined;
+      return (
+        providerLine(event, paint) ?? runtimeLine(event, paint) ?? uploadLine(event, uploads, paint)
+      );
   }
 }
 
@@ -185,7 +204,7 @@ function pauseText({ reason, untilMs }: NonNullable<ProgressState["pause"]>): st
   return `until ${time}: ${reason}`;
 }
 
-function retryLine(event: DeliveryEvent & { readonly type: "retry" }): string {
+function retryLine(event: DeliveryEvent & { readonly type: "retry" | "upload-retry" }): string {
   const { image, attempt, attemptsMax, delayMs, message } = event;
   const when = `attempt ${attempt} of ${attemptsMax} in ${formatDuration(delayMs)}`;
   return `retry      ${image}: ${when}. ${message}`;
@@ -203,18 +222,18 @@ const JSON_BYTES_MS = 1_000;
  * over a second; no byte is left out, and all are told before any other event.
  */
 export function jsonEvents(write: (text: string) => void): (event: DeliveryEvent) => void {
-  const pending = new Map<string, DeliveryEvent & { readonly type: "bytes" }>();
+  const pending = new Map<string, DeliveryEvent & { readonly type: "bytes" | "upload-bytes" }>();
   const print = (event: DeliveryEvent) => {
     write(`${JSON.stringify({ ...event, at: new Date(event.at).toISOString() })}\n`);
   };
   return (event) => {
-    if (event.type !== "bytes") {
+    if (event.type !== "bytes" && event.type !== "upload-bytes") {
       for (const bytes of pending.values()) print(bytes);
       pending.clear();
       print(event);
       return;
     }
-    const key = `${event.image} ${event.digest}`;
+    const key = `${event.type} ${event.image} ${event.digest}`;
     const before = pending.get(key);
     const sum = { ...event, at: before?.at ?? event.at, bytes: (before?.bytes ?? 0) + event.bytes };
     if (event.at - sum.at < JSON_BYTES_MS) pending.set(key, sum);
@@ -246,7 +265,12 @@ export function formatSummary(summary: DeliverySummary): string {
     [count("stood"), "as last verified, their registry could not be reached"],
   ] as const;
   for (const [images, what] of rest) if (images > 0) lines.push(`${countImages(images)} ${what}`);
-  return [...lines, ...summary.failures.flatMap(failureLines)].map((line) => `${line}\n`).join("");
+  lines.push(...providerSummaryLines(summary.provider), ...uploadSummaryLines(summary.uploads));
+  lines.push(...runtimeSummaryLines(summary.runtime));
+  lines.push(...summary.failures.flatMap(failureLines));
+  lines.push(...(summary.uploads?.failures ?? []).flatMap(uploadFailureLines));
+  lines.push(...(summary.runtime?.failures ?? []).flatMap(runtimeFailureLines));
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 function failureLines({ image, source, message, hint, code }: DeliveryFailure): readonly string[] {

@@ -1,22 +1,17 @@
 import { resolve } from "node:path";
 import { Failure, quoted } from "#base";
-import type { Uploads } from "#content";
-import { DEFAULT_PROJECT } from "#profile";
 import {
   type Access,
   type CertificateFiles,
   createAccess,
-  createRegistry,
   limitRequests,
   openAccess,
   openHtpasswd,
-  type RegistryServer,
   readCertificate,
   refuseExposure,
   type ServedRequest,
-  serveRegistry,
-  watchCertificate,
 } from "#registry";
+import { serveEmbedded } from "#site";
 import { openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { formatError } from "./report.ts";
@@ -42,9 +37,8 @@ export interface RegistryServeOptions {
 /** How long requests that are under way may go on after Ctrl-C, in milliseconds; a second one cuts them at once. */
 const STOP_GRACE_MS = 10_000;
 
-/** How long an upload may idle before it is removed, in hours, and how often that is looked after. */
+/** How long an upload may idle before it is removed, in hours. */
 const UPLOAD_AGE_HOURS = "24";
-const LOOK_FOR_IDLE_MS = 600_000;
 
 const HOUR_MS = 3_600_000;
 
@@ -59,42 +53,27 @@ export async function runRegistryServe(
   const { clock, signal } = context;
   const { hostname, port } = parseListen(options.listen);
   const files = certificateFiles(options);
-  const tls = files === undefined ? undefined : readCertificate(files);
+  if (files !== undefined) readCertificate(files);
   const access = await accessFor(options, context);
   const uploadAgeMs = parseAmount("--upload-age", options.uploadAge ?? UPLOAD_AGE_HOURS) * HOUR_MS;
   // Before there is a store: what is refused leaves nothing behind.
-  refuseExposure(hostname, { hasTls: tls !== undefined, hasUsers: access.hasUsers });
+  refuseExposure(hostname, { hasTls: files !== undefined, hasUsers: access.hasUsers });
   const readOnly = options.readOnly === true;
   const dataDir = resolve(options.dataDir);
   await using store = await openStore(dataDir, { clock, readOnly, role: "registry" });
-  const registry = createRegistry({
-    store,
-    access,
-    project: DEFAULT_PROJECT,
+  await serveEmbedded({
+    ...{ store, hostname, port, access, uploadAgeMs, clock, signal },
+    ...(files === undefined ? {} : { tls: files }),
     isWritable: !readOnly,
     isDeletable: options.delete !== false,
     isListed: options.catalog === true,
+    stopMs: STOP_GRACE_MS,
+    onListening: (url) => context.err(`Serving ${dataDir} on ${url}\n`),
     onRequest: (request) => report(request, options, context),
+    onNews: (text) => context.err(`${text}\n`),
+    onTrouble: (error) => context.err(formatError(error)),
   });
-  await using server = serveRegistry({
-    ...{ registry, hostname, port, clock },
-    ...(tls === undefined ? {} : { tls }),
-  });
-  const scheme = tls === undefined ? "http" : "https";
-  context.err(`Serving ${dataDir} on ${scheme}://${server.address}\n`);
-  if (files !== undefined) void keepCertificate(files, server, context);
-  if (!readOnly) void removeIdleUploads(store.uploads, uploadAgeMs, context);
-  await aborted(signal);
-  await stopGently(server, context);
   return EXIT.done;
-}
-
-/** What is cut after all stays resumable: an upload goes on from what of it is durable. */
-async function stopGently(server: RegistryServer, { clock }: CliContext): Promise<void> {
-  const over = new AbortController();
-  const grace = clock.sleep(STOP_GRACE_MS, over.signal).catch(() => {});
-  await Promise.race([server.stop(), grace]);
-  over.abort();
 }
 
 async function accessFor(options: RegistryServeOptions, context: CliContext): Promise<Access> {
@@ -116,38 +95,6 @@ async function accessFor(options: RegistryServeOptions, context: CliContext): Pr
   if (options.rateLimit === undefined) return limitRequests(access, { clock });
   const perSecond = parseAmount("--rate-limit", options.rateLimit);
   return perSecond === 0 ? access : limitRequests(access, { clock, perSecond });
-}
-
-async function keepCertificate(
-  files: CertificateFiles,
-  server: RegistryServer,
-  { clock, signal, err }: CliContext,
-): Promise<void> {
-  const watching = watchCertificate(files, {
-    ...{ clock, signal },
-    onChange: (certificate) => {
-      server.replaceCertificate(certificate);
-      err("Showing the new certificate from now on\n");
-    },
-    onProblem: (failure) => err(`${formatError(failure)}  The one before is still shown\n`),
-  });
-  await watching.catch((error: unknown) => err(formatError(error)));
-}
-
-async function removeIdleUploads(
-  uploads: Uploads,
-  ageMs: number,
-  { clock, signal, err }: CliContext,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      const removed = await uploads.removeIdle(ageMs);
-      if (removed > 0) err(`Removed ${removed} uploads that nobody went on with\n`);
-    } catch (error) {
-      err(formatError(error));
-    }
-    await clock.sleep(LOOK_FOR_IDLE_MS, signal).catch(() => {});
-  }
 }
 
 function report(
@@ -195,11 +142,4 @@ function certificateFiles(options: RegistryServeOptions): CertificateFiles | und
 
 function usage(message: string, hint: string): Failure {
   return new Failure({ code: "usage", message, hint });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    signal.addEventListener("abort", () => done(), { once: true });
-  });
 }

@@ -7,9 +7,10 @@ import {
   type ProxySettings,
   Remote,
   type RemoteNotice,
+  type RemoteOptions,
   type RemoteWait,
 } from "#remote";
-import type { CliContext } from "./context.ts";
+import type { SiteContext } from "./context.ts";
 
 /** A pause on purpose, as the display shows it. */
 export interface Pause {
@@ -23,7 +24,7 @@ export interface Pause {
 export interface UplinkOptions {
   readonly inputs: ClusterInputs;
   readonly ledger: Ledger;
-  readonly context: CliContext;
+  readonly context: SiteContext;
   readonly onNotice: (notice: RemoteNotice) => void;
   readonly onPause: (pause: Pause) => void;
   /** Without it what is fetched is neither held back nor counted: for a few manifests. */
@@ -43,8 +44,8 @@ export interface Uplink extends AsyncDisposable {
  * the callers' backs and settles the quota's account.
  */
 export async function openUplink(options: UplinkOptions): Promise<Uplink> {
-  const { inputs, ledger, context, onNotice, onPause, isMetered } = options;
-  const { clock, random, version, env } = context;
+  const { inputs, ledger, context, onPause, isMetered } = options;
+  const { clock } = context;
   const link = await openLink(inputs.site.link, {
     clock,
     ledger,
@@ -59,20 +60,7 @@ export async function openUplink(options: UplinkOptions): Promise<Uplink> {
       return link.take(bytes, signal);
     },
   };
-  const onWait = ({ registry, reason, untilMs }: RemoteWait) =>
-    onPause({ reason: `${registry}: ${reason}`, untilMs });
-  const remote = new Remote({
-    clock,
-    random,
-    userAgent: `dray/${version}`,
-    proxy: chooseProxy(inputs.userData.proxy, env),
-    trustedTokenHosts: inputs.site.trustedTokenHosts,
-    helpers: createCredentialHelpers({ env }),
-    lookupAddresses: dnsAddresses,
-    onNotice,
-    onWait,
-    ...(isMetered ? { throttle } : {}),
-  });
+  const remote = new Remote({ ...remoteOptions(options), ...(isMetered ? { throttle } : {}) });
   return {
     remote,
     link,
@@ -86,6 +74,27 @@ export async function openUplink(options: UplinkOptions): Promise<Uplink> {
   };
 }
 
+/** What every client of registries is made with, on the uplink or not. */
+export function remoteOptions({
+  inputs,
+  context: { clock, random, version, env },
+  onNotice,
+  onPause,
+}: Pick<UplinkOptions, "inputs" | "context" | "onNotice" | "onPause">): RemoteOptions {
+  return {
+    clock,
+    random,
+    userAgent: `dray/${version}`,
+    proxy: chooseProxy(inputs.userData.proxy, env),
+    trustedTokenHosts: inputs.site.trustedTokenHosts,
+    helpers: createCredentialHelpers({ env }),
+    lookupAddresses: dnsAddresses,
+    onNotice,
+    onWait: ({ registry, reason, untilMs }: RemoteWait) =>
+      onPause({ reason: `${registry}: ${reason}`, untilMs }),
+  };
+}
+
 /** Small enough that a narrow cap is spent evenly; each piece costs a turn of the event loop. */
 const CAPPED_PIECE_BYTES = 16 * 1024;
 
@@ -96,7 +105,7 @@ function isCapped({ bytesPerSecond, windows = [] }: LinkSettings): boolean {
 }
 
 /** The user data describes this very host, so its proxies win over those of the environment. */
-export function chooseProxy(userData: ProxyAddresses, env: CliContext["env"]): ProxySettings {
+export function chooseProxy(userData: ProxyAddresses, env: SiteContext["env"]): ProxySettings {
   if (userData.httpProxy !== undefined || userData.httpsProxy !== undefined) return userData;
   const variable = (name: string) => env[name] || env[name.toUpperCase()] || undefined;
   // A CGI server puts the request's Proxy header into HTTP_PROXY (CVE-2016-5385).

@@ -1,0 +1,161 @@
+import { readdirSync, statSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { isFailure } from "#base";
+import { fetchVerified, type Page } from "#content";
+import type { DiskUse, Revision } from "#daemon";
+import {
+  childrenOf,
+  type Descriptor,
+  type Digest,
+  isIndexType,
+  isManifestType,
+  parseDigest,
+  parseDocument,
+} from "#oci";
+import { formatReference } from "#reference";
+import type { DiskStore } from "#store";
+
+/** The revisions that keep something, in the order in which they claim what they share. */
+export type KeptRevisions = Readonly<Partial<Record<"active" | "staged" | "previous", Revision>>>;
+
+/**
+ * What the disk of a store is used for. Reads every manifest that is kept, and looks at every blob.
+ *
+ * @throws {Failure} what the store does
+ */
+export async function readDiskUse(
+  dataDir: string,
+  store: DiskStore,
+  revisions: KeptRevisions,
+  atMs: number,
+): Promise<DiskUse> {
+  const { bsize, blocks, bavail } = await statfs(dataDir);
+  const left = blobsIn(dataDir);
+  const claim = async (roots: AsyncIterable<Descriptor> | Iterable<Descriptor>) => {
+    const use = { bytes: 0, blobs: 0 };
+    for await (const digest of reached(store, roots)) {
+      const bytes = left.get(digest);
+      if (bytes === undefined || !left.delete(digest)) continue;
+      use.bytes += bytes;
+      use.blobs += 1;
+    }
+    return use;
+  };
+  const active = await claim(await rootsOf(store, revisions.active));
+  const staged = await claim(await rootsOf(store, revisions.staged));
+  const previous = await claim(await rootsOf(store, revisions.previous));
+  const pushed = await claim(pushedIn(store));
+  const partial = sum([...sizesIn(join(dataDir, "ingest")), ...sizesIn(join(dataDir, "uploads"))]);
+  return {
+    at: atMs,
+    totalBytes: bsize * blocks,
+    freeBytes: bsize * bavail,
+    use: {
+      ...{ active, staged, previous, pushed, partial },
+      unkept: sum([...left.values()]),
+      quarantine: sum(sizesIn(join(dataDir, "quarantine"))),
+    },
+  };
+}
+
+/** A name that the revision has for itself, or else that is in force. */
+async function rootsOf(store: DiskStore, revision: Revision | undefined) {
+  if (revision === undefined) return [];
+  const own = await store.namesOfRevision(revision.id);
+  const roots = new Map(own.map(({ name, descriptor }) => [name, descriptor]));
+  for (const { declared } of revision.plan.stages.flatMap(({ images }) => images)) {
+    const name = formatReference(declared);
+    const root = roots.has(name) ? undefined : await store.lookup(name);
+    if (root !== undefined) roots.set(name, root);
+  }
+  return [...roots.values()];
+}
+
+const NEVER = new AbortController().signal;
+
+/** Everything that the roots lead to, each once. What can't be read leads nowhere. */
+async function* reached(
+  store: DiskStore,
+  roots: AsyncIterable<Descriptor> | Iterable<Descriptor>,
+): AsyncGenerator<Digest> {
+  const seen = new Set<Digest>();
+  for await (const root of roots) {
+    const waiting = [root];
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      if (seen.has(next.digest)) continue;
+      seen.add(next.digest);
+      yield next.digest;
+      waiting.push(...(await childrenIn(store, next)));
+    }
+  }
+}
+
+async function childrenIn(store: DiskStore, content: Descriptor): Promise<readonly Descriptor[]> {
+  const { mediaType } = content;
+  if (!isManifestType(mediaType) && !isIndexType(mediaType)) return [];
+  try {
+    const bytes = await fetchVerified(store, content, { signal: NEVER });
+    return childrenOf(parseDocument(bytes, mediaType));
+  } catch (error) {
+    if (isFailure(error)) return [];
+    throw error;
+  }
+}
+
+const PAGE_ENTRIES = 1_000;
+
+async function* pushedIn({ repositories }: DiskStore): AsyncGenerator<Descriptor> {
+  for await (const repository of pages((page) => repositories.list(page))) {
+    for await (const tag of pages((page) => repositories.tags(repository, page))) {
+      const descriptor = await repositories.tag(repository, tag);
+      if (descriptor !== undefined) yield descriptor;
+    }
+  }
+}
+
+async function* pages(
+  list: (page: Page) => Promise<readonly string[] | undefined>,
+): AsyncGenerator<string> {
+  for (let page: Page = { limit: PAGE_ENTRIES }; ; ) {
+    const entries = (await list(page)) ?? [];
+    yield* entries;
+    const after = entries.at(-1);
+    if (after === undefined || entries.length < PAGE_ENTRIES) return;
+    page = { limit: PAGE_ENTRIES, after };
+  }
+}
+
+function blobsIn(dataDir: string): Map<Digest, number> {
+  const blobs = new Map<Digest, number>();
+  for (const algorithm of ["sha256", "sha512"]) {
+    const folder = join(dataDir, "blobs", algorithm);
+    for (const hex of namesIn(folder)) {
+      const bytes = sizeOf(join(folder, hex));
+      if (bytes !== undefined) blobs.set(parseDigest(`${algorithm}:${hex}`), bytes);
+    }
+  }
+  return blobs;
+}
+
+function sizesIn(folder: string): readonly number[] {
+  return namesIn(folder).flatMap((name) => sizeOf(join(folder, name)) ?? []);
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** What the file takes on the disk: a partial may have holes. Undefined for what is no file, or gone. */
+function sizeOf(path: string): number | undefined {
+  const status = statSync(path, { throwIfNoEntry: false });
+  return status?.isFile() === true ? Math.min(status.size, status.blocks * 512) : undefined;
+}
+
+function sum(sizes: readonly number[]) {
+  return { bytes: sizes.reduce((total, size) => total + size, 0), blobs: sizes.length };
+}

@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { Failure } from "#base";
+import { type Access, ANONYMOUS } from "#credential";
+import type { Revision } from "#daemon";
+import { isJsonObject } from "#oci";
+import {
+  decideAccess,
+  type Plan,
+  type PlannedImage,
+  type PlanRegistries,
+  planDocument,
+} from "#plan";
+import type { Site } from "#profile";
+import { formatReference, parseReference } from "#reference";
+import type { Planned } from "./plan-inputs.ts";
+
+/** Where and when a revision was read. */
+export interface Reading {
+  /** Fit to print. */
+  readonly source: string;
+  readonly seenMs: number;
+}
+
+/**
+ * The revision that a plan is. Its id says what is done, not how it was written: a comment, or a password
+ * that was changed, makes no other revision.
+ */
+export function revisionOf({ plan, inputs }: Planned, { source, seenMs }: Reading): Revision {
+  const record = { version: RECORD_VERSION, source, seenMs, plan: recordedPlan(plan) };
+  const id = idOf(plan, inputs.site);
+  return { id, source, seenMs, plan, record: JSON.stringify({ id, ...record }) };
+}
+
+/**
+ * A revision out of its record. How registries are talked to is in no record, for secrets are part of it:
+ * that comes from the inputs as they are now.
+ *
+ * @throws {Failure} `revision-broken`
+ */
+export function recallRevision(record: string, now: Planned): Revision {
+  try {
+    const kept = JSON.parse(record) as KeptRecord;
+    if (!isJsonObject(kept) || kept.version !== RECORD_VERSION) throw new SyntaxError("version");
+    const { id, source, seenMs, plan } = kept;
+    return { id, source, seenMs, plan: recalledPlan(plan, now), record };
+  } catch (cause) {
+    throw new Failure({
+      code: "revision-broken",
+      message: "Cannot recall a revision: what was kept of it is not what this program writes",
+      hint: "Ask for `dray stage`: what the inputs say is then delivered as a new revision",
+      cause,
+    });
+  }
+}
+
+/** What another version of the program wrote otherwise is not guessed at. */
+const RECORD_VERSION = 1;
+
+type RecordedImage = Omit<PlannedImage, "declared" | "source" | "access"> & {
+  readonly declared: string;
+  readonly source: string;
+};
+
+type RecordedLocal = Omit<NonNullable<PlanRegistries["local"]>, "access">;
+
+interface RecordedPlan extends Omit<Plan, "registries" | "stages"> {
+  readonly registries: Omit<PlanRegistries, "local"> & { readonly local: RecordedLocal | null };
+  readonly stages: readonly {
+    readonly name: Plan["stages"][number]["name"];
+    readonly images: readonly RecordedImage[];
+  }[];
+}
+
+interface KeptRecord extends Reading {
+  readonly version: number;
+  readonly id: string;
+  readonly plan: RecordedPlan;
+}
+
+function recordedPlan(plan: Plan): RecordedPlan {
+  const { local } = plan.registries;
+  return {
+    ...plan,
+    registries: { ...plan.registries, local: local && without(local, "access") },
+    stages: plan.stages.map(({ name, images }) => ({
+      name,
+      images: images.map((image) => ({
+        ...without(image, "access"),
+        declared: formatReference(image.declared),
+        source: formatReference(image.source),
+      })),
+    })),
+  };
+}
+
+function recalledPlan(kept: RecordedPlan, { plan, inputs, docker }: Planned): Plan {
+  const { local } = kept.registries;
+  return {
+    ...kept,
+    registries: {
+      ...kept.registries,
+      local: local && { ...local, access: localAccess(local, plan) },
+    },
+    stages: kept.stages.map(({ name, images }) => ({
+      name,
+      images: images.map((image) => {
+        const declared = parseReference(image.declared);
+        const source = parseReference(image.source);
+        const { access } = decideAccess({ category: image.category, source }, inputs, docker);
+        return { ...image, declared, source, access };
+      }),
+    })),
+  };
+}
+
+function localAccess(kept: RecordedLocal, { registries: { local } }: Plan): Access {
+  return local?.kind === kept.kind && local.address === kept.address ? local.access : ANONYMOUS;
+}
+
+/** Twelve hex digits tell the revisions of a site apart; nothing is trusted for them. */
+const ID_LENGTH = 12;
+
+function idOf(plan: Plan, site: Site): string {
+  const { stages, warnings, ...rest } = planDocument(plan) as {
+    readonly stages: readonly { readonly name: string; readonly images: readonly object[] }[];
+    readonly warnings: unknown;
+  };
+  const { platform, provider, attachments, runtime, runtimeSocket, runtimeConfigDir } = site;
+  const settings = {
+    ...{ platform, provider, attachments, runtime, runtimeSocket, runtimeConfigDir },
+    // Where the site is served stands in the runtime's files.
+    ...(runtime === undefined || runtime === "none" ? {} : { embedded: servedTo(site) }),
+  };
+  const effect = {
+    ...rest,
+    stages: stages.map(({ name, images }) => ({
+      name,
+      images: images.map((image) => ({ ...image, at: undefined })),
+    })),
+    settings,
+  };
+  return createHash("sha256").update(JSON.stringify(effect)).digest("hex").slice(0, ID_LENGTH);
+}
+
+function servedTo({ registry }: Site) {
+  const { listen, address, tls, certificates, nodes } = registry;
+  return { listen, address, hasTls: tls !== undefined, certificates, user: nodes?.username };
+}
+
+function without<T extends object, K extends keyof T>(value: T, key: K): Omit<T, K> {
+  const { [key]: _, ...rest } = value;
+  return rest;
+}
