@@ -14,6 +14,7 @@ export async function check(env: TestOptions["env"] = {}): Promise<Tally> {
   const checks = await Promise.all([
     commandStep("lint", ["biome", "check", "--error-on-warnings"]),
     commandStep("types", ["tsc"]),
+    commandStep("page types", ["tsc", "--project", "src/daemon/page"]),
     testStep("unit", unitTests(), { workers: availableParallelism(), env }),
   ]);
   return sum(checks);

@@ -48,7 +48,8 @@ export async function run(command: readonly string[], options: RunOptions = {}):
   });
 }
 
-async function withScratch<T>(use: (folder: string) => Promise<T>): Promise<T> {
+/** Gives work a folder that is gone afterwards. */
+export async function withScratch<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "drayage-"));
   try {
     return await use(folder);

@@ -6,29 +6,39 @@ import { CONTENDERS, type Contender, emptyFolder, heldBytes, versionOf } from ".
 import type { FilledSet } from "./fill.ts";
 import { type ImageGroup, imagesOf } from "./image-set.ts";
 import { type Link, openLink } from "./link.ts";
+import { canLoad } from "./load.ts";
 import { describeMachine, measure } from "./measure.ts";
 import { plot } from "./plot.ts";
 import { type BenchRegistry, type FilledRegistry, startEmbedded, startFilled } from "./registry.ts";
 import { formatReport, formatTable, type ReportHead } from "./report.ts";
 import type { Run, ScenarioResult } from "./result.ts";
 import { FULL, QUICK, type Scenario } from "./scenario.ts";
+import { runServe, type ServeResult } from "./serve.ts";
+import { formatServe, plotServe } from "./serve-report.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 
+/** The comparison of registries, which is unlike the others: servers are measured, and not clients. */
+const SERVE = "serve";
+
 const USAGE = `npm run bench -- [options]
 
-Compares drayage with skopeo, crane and curl, and writes benchmarks.md and its pictures.
+Compares drayage with skopeo, crane and curl, and its registry with others; writes benchmarks.md and
+its pictures.
 
   --quick            about two minutes: smaller sets, fewer rounds
-  --only NAME        this scenario; may be repeated (${FULL.map(({ name }) => name).join(", ")})
+  --only NAME        this scenario; may be repeated (${[...FULL.map(({ name }) => name), SERVE].join(", ")})
   --contender NAME   this program; may be repeated (${CONTENDERS.map(({ name }) => name).join(", ")})
   --rounds N         so many rounds of each scenario
+  --seconds N        how long the clients of ${SERVE} ask for each thing; 3 by default
   --images N --layers N --layer-bytes N --shared N
                      other images than the scenario's own
   --out FOLDER       where to write; docs for all scenarios, dist/bench for a part of them
   --work FOLDER      where the programs write what they pull; by default a folder in ${tmpdir()}
 
 Environment: DRAY names the program to measure; by default dist/dray, else bin/dray.`;
+
+const SERVE_ROUNDS = 3;
 
 /** Runs the chosen scenarios, and writes what came of those so far after each. */
 async function main(): Promise<void> {
@@ -38,6 +48,7 @@ async function main(): Promise<void> {
       only: { type: "string", multiple: true },
       contender: { type: "string", multiple: true },
       rounds: { type: "string" },
+      seconds: { type: "string", default: "3" },
       images: { type: "string" },
       layers: { type: "string", default: "1" },
       "layer-bytes": { type: "string", default: "16000000" },
@@ -58,18 +69,27 @@ async function main(): Promise<void> {
       ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }),
       ...(set === undefined ? {} : set),
     }));
-  const contenders = present(values.contender);
+  const contenders = scenarios.length === 0 ? [] : present(values.contender);
   const isAll = !values.quick && values.only === undefined && set === undefined;
   const out = values.out ?? join(ROOT, isAll ? "docs" : "dist/bench");
   const head = await describe(contenders);
   const results: ScenarioResult[] = [];
+  const signal = untilInterrupted();
   for await (const result of runAll(scenarios, contenders, {
     work: values.work ?? tmpdir(),
-    signal: untilInterrupted(),
+    signal,
   })) {
     results.push(result);
     console.log(`\n${result.scenario.title}\n\n${formatTable(result)}`);
     await write(out, head, results);
+  }
+  if (isAll || values.only?.includes(SERVE)) {
+    if (!canLoad) throw new Error(`${SERVE} needs gcc, to build its clients`);
+    const rounds = Number(values.rounds ?? SERVE_ROUNDS);
+    const seconds = Number(values.seconds);
+    const serve = await runServe({ rounds, seconds, signal, onRun: (line) => console.log(line) });
+    console.log(`\n${formatServe(serve)}`);
+    await write(out, head, results, serve);
   }
   console.log(`Written: ${join(out, "benchmarks.md")}`);
 }
@@ -134,9 +154,14 @@ async function write(
   out: string,
   head: ReportHead,
   results: readonly ScenarioResult[],
+  serve?: ServeResult,
 ): Promise<void> {
   await mkdir(join(out, "images"), { recursive: true });
-  await writeFile(join(out, "benchmarks.md"), formatReport(head, results));
+  const report = formatReport(head, results);
+  const more = serve === undefined ? "" : `\n${formatServe(serve)}`;
+  await writeFile(join(out, "benchmarks.md"), report + more);
+  if (serve !== undefined)
+    await writeFile(join(out, "images", "bench-serve.svg"), plotServe(serve));
   for (const result of results) {
     await writeFile(join(out, "images", `bench-${result.scenario.name}.svg`), plot(result));
   }

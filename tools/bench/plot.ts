@@ -1,13 +1,25 @@
 import { type ScenarioResult, type Summary, summarise } from "./result.ts";
 
-/** A panel of bars: what it shows, in which unit. */
-interface Panel {
+/** A panel of bars: what it shows, of each row one value, and in which unit. NaN is a failure. */
+export interface Panel {
   readonly title: string;
-  readonly value: (summary: Summary) => number;
+  readonly values: readonly number[];
   readonly label: (value: number) => string;
 }
 
-const PANELS: readonly Panel[] = [
+/** Rows of bars in panels. */
+export interface Chart {
+  readonly title: string;
+  readonly rows: readonly string[];
+  readonly panels: readonly Panel[];
+}
+
+/** What is shown of a scenario. */
+interface Measure extends Omit<Panel, "values"> {
+  readonly value: (summary: Summary) => number;
+}
+
+const MEASURES: readonly Measure[] = [
   {
     title: "wall time",
     value: ({ wallMs }) => wallMs / 1e3,
@@ -31,7 +43,9 @@ const PANELS: readonly Panel[] = [
 ];
 
 const PANEL_WIDTH = 190;
-const NAME_WIDTH = 70;
+const NAME_WIDTH_MIN = 70;
+/** Of a character of a name, on the average; fonts differ. */
+const CHARACTER_WIDTH = 7.5;
 const ROW_HEIGHT = 24;
 const HEAD_HEIGHT = 34;
 /** What the longest bar leaves for its label. */
@@ -44,30 +58,40 @@ const STYLE = `text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-weig
 /** The figures of a scenario as an SVG: a row for each contender, a panel for each measure. */
 export function plot(result: ScenarioResult): string {
   const summaries = result.results.map(summarise);
-  const width = NAME_WIDTH + PANELS.length * PANEL_WIDTH;
-  const height = HEAD_HEIGHT + summaries.length * ROW_HEIGHT + 6;
-  const names = summaries.map(({ contender }, row) => text(0, rowMiddle(row), contender));
-  const panels = PANELS.map((panel, column) =>
-    drawPanel(panel, NAME_WIDTH + column * PANEL_WIDTH, summaries),
+  return drawChart({
+    title: result.scenario.title,
+    rows: summaries.map(({ contender }) => contender),
+    panels: MEASURES.map(({ value, ...panel }) => ({ ...panel, values: summaries.map(value) })),
+  });
+}
+
+/** A chart as an SVG. The rows whose name begins with `drayage` are ours. */
+export function drawChart({ title, rows, panels }: Chart): string {
+  const longest = Math.max(...rows.map((row) => row.length));
+  const nameWidth = Math.max(NAME_WIDTH_MIN, 10 + Math.ceil(CHARACTER_WIDTH * longest));
+  const width = nameWidth + panels.length * PANEL_WIDTH;
+  const height = HEAD_HEIGHT + rows.length * ROW_HEIGHT + 6;
+  const names = rows.map((name, row) => text(0, rowMiddle(row), name));
+  const bars = panels.map((panel, column) =>
+    drawPanel(panel, nameWidth + column * PANEL_WIDTH, rows),
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
-    `<title>${escaped(result.scenario.title)}</title>`,
+    `<title>${escaped(title)}</title>`,
     `<style>${STYLE}</style>`,
     ...names,
-    ...panels,
+    ...bars,
     "</svg>\n",
   ].join("\n");
 }
 
-function drawPanel({ title, value, label }: Panel, left: number, summaries: readonly Summary[]) {
-  const values = summaries.map(value);
+function drawPanel({ title, values, label }: Panel, left: number, rows: readonly string[]): string {
   const most = Math.max(...values.filter((amount) => !Number.isNaN(amount)), Number.MIN_VALUE);
   const bars = values.map((amount, row) => {
     const middle = rowMiddle(row);
     if (Number.isNaN(amount)) return text(left, middle, "failed");
     const length = Math.max(1, Math.round((amount / most) * (PANEL_WIDTH - LABEL_WIDTH)));
-    const kind = summaries[row]?.contender === "drayage" ? "bar ours" : "bar";
+    const kind = rows[row]?.startsWith("drayage") ? "bar ours" : "bar";
     const bar = `<rect class="${kind}" x="${left}" y="${middle - 8}" width="${length}" height="16" rx="2"/>`;
     return bar + text(left + length + 5, middle, label(amount));
   });
