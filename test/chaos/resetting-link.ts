@@ -8,6 +8,12 @@ export interface ResettingLink extends AsyncDisposable {
   /** Bytes that came out at the client's end, headers included. */
   readonly downBytes: number;
   readonly resets: number;
+  /** Connections that begin from now on find it so. */
+  change(manners: LinkManners): void;
+  /** Breaks all connections and lets nobody in. */
+  cut(): Promise<void>;
+  /** Lets in again, at the same address. */
+  mend(): Promise<void>;
 }
 
 /** What a link is like, towards the client. */
@@ -18,15 +24,22 @@ export interface LinkManners {
   readonly bytesPerSecond: number;
 }
 
+/** A link of which nothing is felt. */
+export const GOOD_LINK: LinkManners = {
+  resetAfterBytes: Number.POSITIVE_INFINITY,
+  bytesPerSecond: Number.POSITIVE_INFINITY,
+};
+
 /** Opens a link to a server, given as `host:port`. */
 export async function openResettingLink(
   target: string,
-  { resetAfterBytes, bytesPerSecond }: LinkManners,
+  manners: LinkManners,
 ): Promise<ResettingLink> {
   const [host, port] = target.split(":");
   const sockets = new Set<Socket>();
   const counts = { downBytes: 0, resets: 0 };
   let freeAtMs = 0;
+  let current = manners;
   const keep = (socket: Socket, other: Socket) => {
     sockets.add(socket);
     socket.on("error", () => socket.destroy());
@@ -37,6 +50,7 @@ export async function openResettingLink(
   };
   const server = createServer((client) => {
     const upstream = connect(Number(port), host);
+    const { resetAfterBytes, bytesPerSecond } = current;
     let leftBytes = resetAfterBytes;
     keep(client, upstream);
     keep(upstream, client);
@@ -57,12 +71,21 @@ export async function openResettingLink(
       upstream.pause();
       freeAtMs =
         Math.max(freeAtMs, performance.now()) + (passed.byteLength / bytesPerSecond) * 1000;
-      const goOn = () => setTimeout(() => upstream.resume(), freeAtMs - performance.now());
+      const goOn = () =>
+        setTimeout(() => upstream.resume(), Math.max(0, freeAtMs - performance.now()));
       if (isTaken) goOn();
       else client.once("drain", goOn);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const listen = (port: number) =>
+    new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const cut = async () => {
+    if (!server.listening) return;
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  };
+  await listen(0);
   const address = server.address();
   const ownPort = typeof address === "object" && address !== null ? address.port : 0;
   return {
@@ -73,10 +96,12 @@ export async function openResettingLink(
     get resets() {
       return counts.resets;
     },
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+    change(next) {
+      current = next;
     },
+    cut,
+    mend: () => listen(ownPort),
+    [Symbol.asyncDispose]: cut,
   };
 }
 

@@ -3,13 +3,21 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LoopbackRegistry, startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
+import { startRegistryProgram } from "#test-support/serving-program";
 
 // Programs are started and images made: on a busy machine that takes its time.
 setDefaultTimeout(60_000);
 
 const PROVIDER_LOGIN = { username: "kairos", password: "provider-canary" };
 const EXTERNAL_LOGIN = { username: "mirror", password: "external-canary" };
-const SECRETS = [PROVIDER_LOGIN.password, EXTERNAL_LOGIN.password];
+const LOCAL_LOGIN = { username: "site", password: "local-canary" };
+const SECRETS = [PROVIDER_LOGIN, EXTERNAL_LOGIN, LOCAL_LOGIN].map(({ password }) => password);
+
+/** Not the default one: our own registry, which plays a foreign one here, knows that from its store. */
+const PROJECT = "site-images";
+
+/** Where nothing is uploaded to: a plan asks nobody. */
+const NOWHERE = "127.0.0.1:9";
 
 /** Every combination of the three features, and whether the design's table allows it. */
 const COMBINATIONS = [0, 1, 2, 3, 4, 5, 6, 7].map((bits) => {
@@ -50,7 +58,11 @@ afterAll(async () => {
 
 type Combination = (typeof COMBINATIONS)[number];
 
-async function writeInputs({ local, external, provider }: Combination, combinations: string) {
+async function writeInputs(
+  { local, external, provider }: Combination,
+  combinations: string,
+  localAddress = NOWHERE,
+) {
   const { registries } = world;
   const home = provider ? registries.provider : registries.public;
   const values = {
@@ -80,7 +92,7 @@ async function writeInputs({ local, external, provider }: Combination, combinati
     apiVersion: "drayage/v1",
     kind: "Site",
     combinations,
-    ...(local ? { localRegistry: { kind: "embedded" } } : {}),
+    ...(local ? { localRegistry: localRegistryAt(localAddress) } : {}),
   };
   const path = (name: string) => join(world.folder.path, name);
   await writeFile(
@@ -89,6 +101,7 @@ async function writeInputs({ local, external, provider }: Combination, combinati
   );
   await writeFile(path("user-data.yaml"), `#cloud-config\n${JSON.stringify({ stylus })}\n`);
   await writeFile(path("site.yaml"), JSON.stringify(site));
+  await writeFile(path("local-password"), LOCAL_LOGIN.password);
   return [
     "--profile",
     path("profile.json"),
@@ -97,6 +110,40 @@ async function writeInputs({ local, external, provider }: Combination, combinati
     "--site",
     path("site.yaml"),
   ];
+}
+
+function localRegistryAt(address: string) {
+  const { username } = LOCAL_LOGIN;
+  return { kind: "oci", address, project: PROJECT, username, passwordFile: "local-password" };
+}
+
+/** An empty registry that wants a password, served by a program of its own, as on a site. */
+async function startLocalRegistry(name: string) {
+  const { username, password } = LOCAL_LOGIN;
+  const htpasswd = join(world.folder.path, "htpasswd");
+  const hash = await Bun.password.hash(password, { algorithm: "bcrypt", cost: 4 });
+  await writeFile(htpasswd, `${username}:${hash}\n`, { mode: 0o600 });
+  const words = [`--htpasswd=${htpasswd}`, "--catalog"];
+  return startRegistryProgram(join(world.folder.path, `local-${name}`), words);
+}
+
+/** The digest that an image has where it was fetched from. */
+async function digestAt(source: string, isExternal: boolean): Promise<string | null> {
+  const [, address, repository, tag] = /^([^/]+)\/(.+):([^:]+)$/.exec(source) ?? [];
+  const { username, password } = EXTERNAL_LOGIN;
+  const authorization = `Basic ${btoa(`${username}:${password}`)}`;
+  const answer = await fetch(`http://${address}/v2/${repository}/manifests/${tag}`, {
+    method: "HEAD",
+    ...(isExternal ? { headers: { authorization } } : {}),
+  });
+  expect(answer.status).toBe(200);
+  return answer.headers.get("docker-content-digest");
+}
+
+async function askLocal(address: string, path: string, method = "GET"): Promise<Response> {
+  const { username, password } = LOCAL_LOGIN;
+  const authorization = `Basic ${btoa(`${username}:${password}`)}`;
+  return fetch(`http://${address}/v2/${path}`, { method, headers: { authorization } });
 }
 
 async function plan(args: readonly string[]) {
@@ -125,7 +172,8 @@ describe("combinations of local registry, authenticated external and authenticat
     });
 
     test(`${name || "none"}: extended is planned and delivered with the passwords that are asked for`, async () => {
-      const args = await writeInputs(combination, "extended");
+      await using site = await startLocalRegistry(name);
+      const args = await writeInputs(combination, "extended", site.address);
       const { document } = await plan(args);
       expect(document.combination).toEqual({ supported: true, needsExtended: !isSupported });
       const [core] = document.stages[0].images;
@@ -145,12 +193,24 @@ describe("combinations of local registry, authenticated external and authenticat
       expect(app.source).toBe(
         external ? `${mirror}/app:v1` : `${world.registries.public.address}/team/app:v1`,
       );
-      expect(app.local === null).toBe(!local);
+      const uploaded = `${PROJECT}/${world.registries.public.address.replace(":", "_")}/team/app`;
+      expect(core.local).toBeNull();
+      expect(app.local).toBe(local ? `${site.address}/${uploaded}:v1` : null);
+      expect(document.registries.local?.credential ?? null).toBe(
+        local ? "site:localRegistry" : null,
+      );
       const store = join(world.folder.path, `store-${name}`);
       const run = await dray(["deliver", ...args, "--data-dir", store, "--platform=linux/amd64"]);
       expect(run.out + run.err).toContain("2 images");
       expect(run.exitCode).toBe(0);
       for (const secret of SECRETS) expect(run.out + run.err).not.toContain(secret);
+
+      const catalog = await (await askLocal(site.address, "_catalog")).json();
+      expect(catalog).toEqual({ repositories: local ? [uploaded] : [] });
+      const stored = await askLocal(site.address, `${uploaded}/manifests/v1`, "HEAD");
+      expect(stored.headers.get("docker-content-digest")).toBe(
+        local ? await digestAt(app.source, external) : null,
+      );
     });
   }
 });

@@ -84,7 +84,7 @@ test("for eyes there is a table, and without a known speed a hint", async () => 
   await using site = await openSite();
   const run = await dray(["plan", ...site.args, "--estimate", "-d", site.store]);
   expect(run.out).toMatch(/^ESTIMATE +IMAGES +TOTAL +HERE +FOLDERS +TO MOVE$/m);
-  expect(run.out).toMatch(/^provider +1\/1 +1\d\d\.\d KiB +0 B +0 B +1\d\d\.\d KiB$/m);
+  expect(run.out).toMatch(/^provider +1\/1 +1\d\d\.\d kB +0 B +0 B +1\d\d\.\d kB$/m);
   expect(run.out).toContain("give the speed of the link with --rate");
 });
 

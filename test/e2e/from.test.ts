@@ -30,9 +30,11 @@ async function openSite() {
     deliver,
     stick: join(folder.path, "stick"),
     store: join(folder.path, "store"),
+    /** But for the lists of who refers to what: there is nobody. */
     fetched: () =>
       registry.requests
         .filter(({ path, method, status }) => method === "GET" && path !== "/v2/" && status < 300)
+        .filter(({ path }) => !path.includes("/referrers/"))
         .map(({ path }) => path),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
@@ -41,7 +43,7 @@ async function openSite() {
   };
 }
 
-test("a stick that holds everything leaves only the tags for the link", async () => {
+test("a stick that holds everything leaves only tags and empty lists of signatures for the link", async () => {
   await using site = await openSite();
   expect((await site.deliver(site.stick)).exitCode).toBe(0);
   const before = site.fetched().length;
@@ -49,7 +51,7 @@ test("a stick that holds everything leaves only the tags for the link", async ()
   expect(run.err).not.toContain("warning: quay");
   expect(run.exitCode).toBe(0);
   expect(run.out).toContain(": 0 B moved");
-  expect(run.out).toContain("\n0 B over the uplink");
+  expect(run.out).toMatch(/\n[0-9]+ B over the uplink/);
   expect(site.fetched().slice(before)).toEqual([]);
   const folder = join("blobs", "sha256");
   expect((await readdir(join(site.store, folder))).sort()).toEqual(

@@ -27,13 +27,13 @@ async function openSite() {
 test("gc says what it would remove, removes it, and then has nothing to do", async () => {
   await using site = await openSite();
   const dry = await site.gc("--dry-run");
-  expect(dry.out).toContain(`${site.lone.digest} (1000 B): nothing leads to it\n`);
-  expect(dry.out).toContain("Would remove 1 blob (1000 B); 4 live\n");
+  expect(dry.out).toContain(`${site.lone.digest} (1.0 kB): nothing leads to it\n`);
+  expect(dry.out).toContain("Would remove 1 blob (1.0 kB); 4 live\n");
   expect(dry.exitCode).toBe(0);
   expect(await site.here()).toBe(5);
 
   const young = await site.gc("--grace", "1d");
-  expect(young.out).toBe("Removed 0 blobs (0 B); 4 live; 1 blob (1000 B) too young\n");
+  expect(young.out).toBe("Removed 0 blobs (0 B); 4 live; 1 blob (1.0 kB) too young\n");
 
   const real = await site.gc("-o", "json");
   expect(JSON.parse(real.out)).toMatchObject({

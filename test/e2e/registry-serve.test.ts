@@ -1,7 +1,19 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { readdir } from "node:fs/promises";
+import { Agent, get } from "node:http";
 import { join } from "node:path";
+import { connect } from "node:tls";
+import { type TestCertificate, testCertificates } from "#test-support/certificates";
 import { dray, startDray, temporaryFolder } from "#test-support/program";
+import { startRegistryProgram } from "#test-support/serving-program";
+import { canMountSmallDisk, mountSmallDisk } from "#test-support/small-disk";
+
+// A new certificate is looked for every ten seconds.
+setDefaultTimeout(60_000);
+
+/** How long the program waits for requests that are under way (`src/cli/registry.ts`). */
+const STOP_GRACE_MS = 10_000;
 
 type Server = ReturnType<typeof startDray>;
 
@@ -128,6 +140,111 @@ test("registry serve takes nothing with --read-only, and deletes nothing with --
   });
   await whileServed(words, async (url) => expect(await remove(url)).toBe(202));
 });
+
+const { server: first, stranger: second } = testCertificates();
+
+/** What a new connection is shown. */
+function certificateAt(address: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const [host = "", port = ""] = address.split(":");
+  const socket = connect({ host, port: Number(port), rejectUnauthorized: false }, () => {
+    resolve(socket.getPeerCertificate().fingerprint256);
+    socket.destroy();
+  });
+  socket.on("error", reject);
+  return promise;
+}
+
+const fingerprintOf = ({ certificate }: TestCertificate) =>
+  new X509Certificate(certificate).fingerprint256;
+
+test("registry serve shows a certificate that was swapped to who connects, and goes on with a pull under way", async () => {
+  await using folder = await temporaryFolder();
+  const [certFile, keyFile] = [join(folder.path, "tls.crt"), join(folder.path, "tls.key")];
+  const put = async ({ certificate, key }: TestCertificate) => {
+    await Bun.write(certFile, certificate);
+    await Bun.write(keyFile, key);
+  };
+  await put(first);
+  const words = [`--tls-cert=${certFile}`, `--tls-key=${keyFile}`];
+  await using registry = await startRegistryProgram(join(folder.path, "data"), words);
+  const { address } = registry;
+  const url = `https://${address}/v2/team/app/blobs`;
+  // More than all buffers on the way hold.
+  const bytes = new Uint8Array(64 * 1024 * 1024).fill(7);
+  const digest = `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
+  const tls = { ca: testCertificates().ca };
+  const pushed = await fetch(`${url}/uploads/?digest=${digest}`, {
+    ...{ method: "POST", body: bytes, tls },
+  });
+  expect(pushed.status).toBe(201);
+  expect(await certificateAt(address)).toBe(fingerprintOf(first));
+
+  const pull = await fetch(`${url}/${digest}`, { decompress: false, tls });
+  const reader = pull.body?.getReader();
+  const hash = new Bun.CryptoHasher("sha256");
+  const begun = await reader?.read();
+  if (begun?.value !== undefined) hash.update(begun.value);
+  await put(second);
+  await registry.untilTold("Showing the new certificate");
+  expect(await certificateAt(address)).toBe(fingerprintOf(second));
+  for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
+    hash.update(next.value);
+  }
+  expect(`sha256:${hash.digest("hex")}`).toBe(digest);
+});
+
+test("registry serve ends at once when it is told to, with connections that idle, and right after a push", async () => {
+  await using folder = await temporaryFolder();
+  const server = startDray(["registry", "serve", "-l", "127.0.0.1:0", "-d", folder.path]);
+  const address = await addressOf(server);
+  const [hostname = "", port = ""] = address.split(":");
+  const agent = new Agent({ keepAlive: true });
+  const idle = Promise.withResolvers<void>();
+  get({ hostname, port, path: "/v2/", agent }, (answer) => {
+    answer.resume().on("end", idle.resolve);
+  });
+  await idle.promise;
+  expect((await push(`http://${address}`, "layer")).status).toBe(201);
+  const told = performance.now();
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+  // So long it would wait for requests that are under way.
+  expect(performance.now() - told).toBeLessThan(STOP_GRACE_MS);
+  agent.destroy();
+});
+
+const canMount = await canMountSmallDisk();
+
+test.skipIf(!canMount)(
+  "registry serve on a disk that is full takes no push, goes on to serve, and takes pushes again when there is room (needs root, to mount a tmpfs)",
+  async () => {
+    // No upload begins where less than 64 MiB are free.
+    await using disk = await mountSmallDisk(96);
+    if (disk === undefined) throw new Error("a tmpfs could be mounted before, and now can't");
+    const dataDir = join(disk.path, "data");
+    await using registry = await startRegistryProgram(dataDir);
+    const url = `http://${registry.address}`;
+    const pull = async (text: string) =>
+      (await fetch(`${url}/v2/team/app/blobs/${await digestOf(text)}`)).text();
+    expect((await push(url, "before")).status).toBe(201);
+    const begun = await fetch(`${url}/v2/team/app/blobs/uploads/`, { method: "POST" });
+    await disk.fill();
+    const chunk = { method: "PATCH", body: "x".repeat(4_000_000) };
+    const full = await fetch(new URL(begun.headers.get("location") ?? "", url), chunk);
+    for (const refused of [full, await push(url, "another")]) {
+      expect(refused.status).toBe(507);
+      expect(await refused.json()).toMatchObject({ errors: [{ code: "INSUFFICIENT_STORAGE" }] });
+    }
+    expect(await pull("before")).toBe("before");
+    await disk.empty();
+    expect((await push(url, "after")).status).toBe(201);
+    expect(await pull("after")).toBe("after");
+    expect(await readdir(join(dataDir, "uploads"))).toEqual(["ingest"]);
+    const verified = await dray(["verify", `--data-dir=${dataDir}`]);
+    expect(verified).toMatchObject({ exitCode: 0 });
+  },
+);
 
 const refused: readonly (readonly [readonly string[], number, string])[] = [
   [["--listen", "nowhere"], 2, "usage"],

@@ -10,22 +10,26 @@ import { createScriptedWorld, type ScriptedWorld } from "#test-support/scripted-
 /** References by stage, as a person would list them; `declared <- source` when they differ. */
 export type StageImages = Partial<Record<StageName, readonly string[]>>;
 
-/** A plan with these images and nothing else in it. */
-export function planOf(images: StageImages): Plan {
+/**
+ * A plan with these images and nothing else in it.
+ *
+ * @param local where application images are uploaded: `host:port`
+ */
+export function planOf(images: StageImages, local?: string): Plan {
   return {
     profiles: ["test"],
     registries: { provider: null, external: [], local: null },
     combination: { supported: true, needsExtended: false },
     stages: STAGE_NAMES.map((name) => ({
       name,
-      images: (images[name] ?? []).map((text) => plannedImage(name, text)),
+      images: (images[name] ?? []).map((text) => plannedImage(name, text, local)),
     })),
     warnings: [],
     faults: [],
   };
 }
 
-function plannedImage(category: StageName, text: string): PlannedImage {
+function plannedImage(category: StageName, text: string, local: string | undefined): PlannedImage {
   const [declared = "", source = declared] = text.split(" <- ");
   return {
     declared: parseReference(declared),
@@ -34,7 +38,10 @@ function plannedImage(category: StageName, text: string): PlannedImage {
     category,
     source: parseReference(source),
     access: ANONYMOUS,
-    local: null,
+    local:
+      local === undefined || category !== "application"
+        ? null
+        : `${local}/spectro-images/${formatReference(parseReference(declared))}`,
     because: [],
     at: [],
   };
@@ -64,7 +71,7 @@ export function createDeliverySite(store: Store = createMemoryStore()): Delivery
     clock,
     async run(images, options = {}) {
       const events: DeliveryEvent[] = [];
-      const summary = await deliver(planOf(images), {
+      const summary = await deliver(planOf(images, options.localRegistry?.address), {
         store,
         clock,
         platform: PLATFORM,

@@ -8,12 +8,16 @@ import { type TestCertificate, testCertificates } from "./certificates.ts";
 
 /** How a real registry is set up. */
 export interface DockerRegistryOptions {
+  /** The program: Debian's `docker-registry` (2.8) by default; `registry` is distribution 3. */
+  readonly program?: "docker-registry" | "registry";
   /** User and password that it asks for by Basic. */
   readonly htpasswd?: { readonly username: string; readonly password: string };
   /** Serves https with this certificate. */
   readonly tls?: TestCertificate;
   /** Asks for Bearer tokens, which a token service beside it gives to this user. */
   readonly token?: { readonly username: string; readonly password: string };
+  /** URL of a registry of which it keeps what it pulls through; then it takes no pushes. */
+  readonly proxyOf?: string;
 }
 
 /** Debian's docker-registry (distribution 2.8), running until it is disposed of. */
@@ -29,6 +33,9 @@ export interface DockerRegistry extends AsyncDisposable {
 /** Whether the machine has it. Debian's package is `docker-registry`. */
 export const hasDockerRegistry: boolean = Bun.which("docker-registry") !== null;
 
+/** Whether the machine has distribution 3, which `.ci/run` builds where there is Go. */
+export const hasDistribution3: boolean = Bun.which("registry") !== null;
+
 /** Starts a registry with an empty store of its own on a free port. */
 export async function startDockerRegistry(
   options: DockerRegistryOptions = {},
@@ -43,9 +50,10 @@ export async function startDockerRegistry(
     JSON.stringify(configuration(address, folder, auth, options)),
   );
   const log = join(folder, "log");
+  const { program = "docker-registry" } = options;
   const child = spawn("sh", [
     "-c",
-    `exec docker-registry serve "$0" > "$1" 2>&1`,
+    `exec ${program} serve "$0" > "$1" 2>&1`,
     join(folder, "config.json"),
     log,
   ]);
@@ -70,7 +78,7 @@ function configuration(
   address: string,
   folder: string,
   auth: object,
-  { tls }: DockerRegistryOptions,
+  { tls, proxyOf }: DockerRegistryOptions,
 ): object {
   const certificate = tls && { tls: { certificate: tls.certificatePath, key: tls.keyPath } };
   return {
@@ -78,6 +86,7 @@ function configuration(
     log: { level: "info", accesslog: { disabled: false } },
     storage: { filesystem: { rootdirectory: join(folder, "store") }, delete: { enabled: true } },
     http: { addr: address, ...certificate },
+    ...(proxyOf === undefined ? {} : { proxy: { remoteurl: proxyOf } }),
     ...auth,
   };
 }
@@ -134,7 +143,7 @@ function readScope(scope: string): { type: string; name: string; actions: string
 }
 
 /** A JWT as distribution takes it: the certificate in `x5c`, which its root bundle holds too. */
-function signToken(access: readonly object[], audience: string): string {
+export function signToken(access: readonly object[], audience: string): string {
   const { certificate, key } = testCertificates().server;
   const privateKey = createPrivateKey(key);
   const isEc = privateKey.asymmetricKeyType === "ec";
@@ -154,7 +163,7 @@ function signToken(access: readonly object[], audience: string): string {
 }
 
 /** The registry takes no port 0, so a port is taken and given back. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   const server = createServer().listen(0, "127.0.0.1", () => {
     const address = server.address();

@@ -27,6 +27,8 @@ export interface LoopbackRegistry extends AsyncDisposable {
   readonly address: string;
   /** All requests so far, in the order of their answers. */
   readonly requests: readonly ServedRequest[];
+  /** From now on requests need this login in place of the one before. */
+  changeLogin(login: Login): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -54,6 +56,9 @@ export async function startLoopbackRegistry(
   return {
     address: server.address,
     requests,
+    async changeLogin(next) {
+      await writeHtpasswd(folder, next);
+    },
     stop: async () => server[Symbol.asyncDispose](),
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();

@@ -14,7 +14,7 @@ import { parseReference, type Reference, repositoryName } from "#reference";
 export interface ScriptedRequest {
   /** Of resolving: whether the caller has something to stand on. */
   readonly patience?: "full" | "brief";
-  readonly kind: "resolve" | "manifest" | "blob";
+  readonly kind: "resolve" | "manifest" | "blob" | "referrers";
   readonly repository: string;
   /** Tag or digest. */
   readonly target: string;
@@ -41,6 +41,19 @@ export interface ScriptedImage {
   readonly unsaid?: boolean;
 }
 
+/** What to make an attachment of, and how it is found. */
+export interface ScriptedAttachment {
+  /** What its one layer holds. */
+  readonly text: string;
+  /** What it refers to; it is listed among the referrers of that. */
+  readonly subject?: Descriptor;
+  /** What lists it as a referrer, whatever it refers to. */
+  readonly listedFor?: Descriptor;
+  readonly tag?: string;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** All registries there are, in memory: what they hold, what they were asked, how they fail. */
 export interface ScriptedWorld {
   readonly requests: readonly ScriptedRequest[];
@@ -49,6 +62,8 @@ export interface ScriptedWorld {
   /** Decides whether the request with this number (from 1) fails; every request succeeds without it. */
   fault: ((request: ScriptedRequest, ordinal: number) => Fault | undefined) | undefined;
   push(reference: string, image: ScriptedImage): Descriptor;
+  /** From the first on, all repositories can be asked for referrers. */
+  attach(repository: string, attachment: ScriptedAttachment): Descriptor;
   /** Takes content out of every repository. */
   remove(digest: Digest): void;
   open(reference: Reference): Source;
@@ -59,6 +74,8 @@ export interface ScriptedWorld {
 export function createScriptedWorld(): ScriptedWorld {
   const contents = new Map<string, Uint8Array<ArrayBuffer>>();
   const tags = new Map<string, Descriptor>();
+  const referrers = new Map<string, Descriptor[]>();
+  let hasAttachments = false;
   const requests: ScriptedRequest[] = [];
   const blobsOpen = { now: 0, max: 0 };
   let ordinal = 0;
@@ -110,6 +127,22 @@ export function createScriptedWorld(): ScriptedWorld {
       tags.set(`${repository} ${root.digest}`, root);
       return root;
     },
+    attach(repository, { text, subject, listedFor = subject, tag, artifactType, annotations }) {
+      hasAttachments = true;
+      const config = keepJson(repository, {}, "application/vnd.oci.empty.v1+json");
+      const layer = keep(repository, new TextEncoder().encode(text), "text/plain");
+      const more = { subject, artifactType, annotations };
+      const manifest = keepJson(
+        repository,
+        { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: [layer], ...more },
+        OCI_MANIFEST,
+      );
+      const listed = { ...manifest, ...(artifactType === undefined ? {} : { artifactType }) };
+      const key = `${repository} ${listedFor?.digest}`;
+      referrers.set(key, [...(referrers.get(key) ?? []), listed]);
+      if (tag !== undefined) tags.set(`${repository} ${tag}`, manifest);
+      return manifest;
+    },
     remove(digest) {
       for (const key of contents.keys()) if (key.endsWith(digest)) contents.delete(key);
     },
@@ -129,7 +162,13 @@ export function createScriptedWorld(): ScriptedWorld {
         if (fault?.kind === "hang") await untilAborted(signal);
         return fault;
       };
+      const list: NonNullable<Source["referrers"]> = async (subject, { signal, patience }) => {
+        const more = patience === undefined ? {} : { patience };
+        await admit({ kind: "referrers", repository, target: subject, ...more }, signal);
+        return referrers.get(`${repository} ${subject}`) ?? [];
+      };
       return {
+        ...(hasAttachments ? { referrers: list } : {}),
         async resolve(target, { signal, patience = "full" }) {
           await admit({ kind: "resolve", repository, target, patience }, signal);
           const root = tags.get(`${repository} ${target}`);

@@ -4,8 +4,12 @@ import { startDray } from "./program.ts";
 export interface ServingProgram extends AsyncDisposable {
   /** `127.0.0.1:port`. */
   readonly address: string;
+  /** Of the process that serves. */
+  readonly pid: number;
   /** All that it told on stderr so far. */
   told(): string;
+  /** Resolves when it has told that. */
+  untilTold(text: string): Promise<void>;
   /** Ends it as a crash does. */
   kill(): Promise<void>;
 }
@@ -23,10 +27,12 @@ export async function startRegistryProgram(
     ...words,
   ]);
   let told = "";
+  const looks = new Set<() => void>();
   const started = Promise.withResolvers<string>();
   const reading = (async () => {
     for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
       told += chunk;
+      for (const look of looks) look();
       const [, address] = /\bon https?:\/\/(\S+)\n/.exec(told) ?? [];
       if (address !== undefined) started.resolve(address);
     }
@@ -40,7 +46,16 @@ export async function startRegistryProgram(
   };
   return {
     address: await started.promise,
+    pid: child.pid,
     told: () => told,
+    untilTold: (text) =>
+      new Promise((resolve) => {
+        const look = () => {
+          if (told.includes(text)) resolve();
+        };
+        looks.add(look);
+        look();
+      }),
     kill: () => end("SIGKILL"),
     [Symbol.asyncDispose]: () => end("SIGTERM"),
   };
