@@ -83,7 +83,9 @@ describe("a tar archive", () => {
         written.map(fitting).map(asRead),
       );
     };
-    await fc.assert(fc.asyncProperty(archives, sizes, check), { numRuns: FUZZ_RUNS / 5 });
+    await fc.assert(fc.asyncProperty(archives, sizes, check), {
+      numRuns: Math.ceil(FUZZ_RUNS / 5),
+    });
   });
 
   test("that is anything else never hangs and never fails but by a Failure", async () => {
@@ -106,14 +108,14 @@ describe("a tar archive", () => {
       for (let at = 0; isMended && at + 512 <= length; at += 512) {
         if (archive[at + 257] === 0x75) withChecksum(archive.subarray(at, at + 512));
       }
-      expect(await failureOf(archive)).toMatch(/^(read|archive-\w+: )/);
+      expect(await failureOf(archive)).toMatch(/^(read|archive-[\w-]+: )/);
     };
     await fc.assert(fc.asyncProperty(damage, check), { numRuns: FUZZ_RUNS });
     const bytes = fc.uint8Array({ maxLength: 3000 });
     const never = async (archive: Uint8Array) => {
-      expect(await failureOf(archive)).toMatch(/^(read|archive-\w+: )/);
+      expect(await failureOf(archive)).toMatch(/^(read|archive-[\w-]+: )/);
     };
-    await fc.assert(fc.asyncProperty(bytes, never), { numRuns: FUZZ_RUNS / 5 });
+    await fc.assert(fc.asyncProperty(bytes, never), { numRuns: Math.ceil(FUZZ_RUNS / 5) });
   });
 
   test("cut off anywhere names the place, except between two entries", async () => {

@@ -185,7 +185,7 @@ test("parseDocument() gives a document or a failure, whatever the JSON", () => {
     }),
     { numRuns: FUZZ_RUNS },
   );
-  expect(read).toBeGreaterThan(100);
+  expect(read).toBeGreaterThan(FUZZ_RUNS / 20);
 });
 
 test("parseDocument() gives a document or a failure, whatever the bytes", () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type Clock, systemClock } from "#base";
 import { createMemoryFiles } from "#test-support/memory-files";
 import { temporaryFolder } from "#test-support/program";
@@ -8,9 +9,15 @@ import { WatchedFiles } from "./watched-files.ts";
 
 const NEVER = new AbortController().signal;
 
+/** Time as it is, but that nobody waits for a file to be at rest. */
+const hasty: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => (ms === 2_000 ? setImmediate() : systemClock.sleep(ms, signal)),
+};
+
 /** Files of which these were read. */
 async function reading(...paths: readonly string[]) {
-  const files = new WatchedFiles(createMemoryFiles({}), systemClock);
+  const files = new WatchedFiles(createMemoryFiles({}), hasty);
   files.begin();
   for (const path of paths) files.read(path);
   files.end();
@@ -85,7 +92,7 @@ test("who waits from before the first reading hears of what was read meanwhile",
   await using folder = await temporaryFolder();
   const path = join(folder.path, "a");
   await writeFile(path, "1");
-  const files = new WatchedFiles(createMemoryFiles({}), systemClock);
+  const files = new WatchedFiles(createMemoryFiles({}), hasty);
   const changed = files.changed(NEVER);
   files.begin();
   files.read(path);
@@ -102,7 +109,7 @@ test("what no watch tells is looked for every minute", async () => {
     ...systemClock,
     async sleep(ms, signal) {
       sleeps.push(ms);
-      await new Promise((resolve) => setImmediate(resolve));
+      await setImmediate();
       signal.throwIfAborted();
       // Neither the file nor its folder was there, so nothing could be watched.
       if (sleeps.length === 4) await Bun.write(path, "1");

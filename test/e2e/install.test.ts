@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ROOT, run, withScratch } from "./step.ts";
+import { ROOT, run, withScratch } from "../../tools/step.ts";
 
 // Some install a dozen times, each with many small programs.
 setDefaultTimeout(60_000);
