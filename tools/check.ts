@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { commandStep, ROOT, type TestOptions, testStep } from "./step.ts";
 import { sum, type Tally } from "./tally.ts";
 
+/** More than there are cores: much of what tests of the store do is wait for the disk. */
+const WORKERS = availableParallelism() + 1;
+
 /**
  * The gate that every commit passes: format and lint, types, unit tests. It needs nothing but
  * `npm ci`, and takes seconds.
@@ -15,7 +18,7 @@ export async function check(env: TestOptions["env"] = {}): Promise<Tally> {
     commandStep("lint", ["biome", "check", "--error-on-warnings"]),
     commandStep("types", ["tsc"]),
     commandStep("page types", ["tsc", "--project", "src/daemon/page"]),
-    testStep("unit", unitTests(), { workers: availableParallelism(), env }),
+    testStep("unit", unitTests(), { workers: WORKERS, env }),
   ]);
   return sum(checks);
 }

@@ -111,7 +111,7 @@ const NO_PROXIES: Readonly<Record<string, undefined>> = Object.fromEntries(
 
 /** Settings of a run of tests. */
 export interface TestOptions extends RunOptions {
-  /** Files that run at the same time, each in a process of its own; one after the other by default. */
+  /** Processes that run the files side by side, each one file after the other; one by default. */
   readonly workers?: number;
 }
 
@@ -122,7 +122,7 @@ export async function testStep(
   { workers = 1, ...options }: TestOptions = {},
 ): Promise<Tally> {
   const flags = ["--randomize", "--only-failures", "--no-orphans", "--timeout=120000"];
-  if (workers > 1) flags.push(`--parallel=${workers}`);
+  if (workers > 1) flags.push(`--parallel=${workers}`, "--no-isolate");
   return await step(name, () =>
     withScratch(async (scratch) => {
       const reportPath = join(scratch, "report.xml");

@@ -1,7 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import fc from "fast-check";
 import { isFailure } from "#base";
 import { FUZZ_RUNS } from "#test-support/fuzz";
@@ -9,32 +6,19 @@ import {
   header,
   padded,
   paxRecord,
+  type ReadEntry,
+  readEntries,
   streamOf,
   type TarSample,
   tarOf,
   withChecksum,
 } from "#test-support/tar";
 import { decodeName, encodeName } from "./entry-name.ts";
-import { readTar, type TarEntry } from "./tar.ts";
-
-/** An entry with its body read. */
-interface ReadEntry extends Omit<TarEntry, "body"> {
-  readonly content: string;
-}
-
-async function readAll(archive: Uint8Array, chunkBytes?: number): Promise<ReadEntry[]> {
-  const entries: ReadEntry[] = [];
-  for await (const { body, ...entry } of readTar(streamOf(archive, chunkBytes))) {
-    const parts: Uint8Array[] = [];
-    for await (const chunk of body) parts.push(chunk.slice());
-    entries.push({ ...entry, content: Buffer.concat(parts).toString("latin1") });
-  }
-  return entries;
-}
+import { readTar } from "./tar.ts";
 
 async function failureOf(archive: Uint8Array): Promise<string> {
   try {
-    await readAll(archive);
+    await readEntries(archive);
   } catch (error) {
     if (isFailure(error)) return `${error.code}: ${error.message}`;
     throw error;
@@ -78,7 +62,7 @@ describe("a tar archive", () => {
     const archives = fc.array(samples, { maxLength: 5 });
     const sizes = fc.constantFrom(1, 7, 511, 512, 4096, 1_000_000);
     const check = async (written: TarSample[], chunkBytes: number) => {
-      const read = await readAll(tarOf(written.map(fitting)), chunkBytes);
+      const read = await readEntries(tarOf(written.map(fitting)), chunkBytes);
       expect(read.map(({ offset: _, ...entry }) => entry)).toEqual(
         written.map(fitting).map(asRead),
       );
@@ -228,7 +212,7 @@ describe("headers that lie", () => {
     block.fill(0, 124, 136);
     block.set([0x80], 124);
     block.set([3], 135);
-    const [entry] = await readAll(one(withChecksum(block), ...padded(Buffer.from("abc"))));
+    const [entry] = await readEntries(one(withChecksum(block), ...padded(Buffer.from("abc"))));
     expect(entry?.content).toBe("abc");
   });
 });
@@ -248,68 +232,5 @@ describe("names", () => {
     expect(decodeName(Buffer.from([0xf0, 0x90, 0x82, 0x80]))).toBe("\u{10080}");
     expect(Buffer.from(encodeName("\u{10080}\udcff")).toString("hex")).toBe("f0908280ff");
     expect(decodeName(Buffer.from([0x61, 0xff, 0xc5, 0x91]))).toBe("a\udcffő");
-  });
-});
-
-/** Runs a program in a folder that holds what it shall pack, and gives what it wrote to stdout. */
-async function packed(command: readonly string[]): Promise<Uint8Array> {
-  const folder = await mkdtemp(join(tmpdir(), "dray-tar-"));
-  try {
-    const prepare = `printf abc >file; mkdir -p ${"deep/".repeat(40)}; ln file hard; ln -s ${"t/".repeat(80)} soft
-      printf x >${"n".repeat(200)}; truncate -s 10M sparse; printf middle | dd of=sparse bs=1 seek=5000000 conv=notrunc 2>/dev/null
-      setfattr -n user.a -v b file 2>/dev/null || true; mkfifo fifo; touch -d '2020-02-03 04:05:06.789' file`;
-    const run = Bun.spawn(["sh", "-c", `${prepare}; exec "$@"`, "sh", ...command], {
-      cwd: folder,
-      stdout: "pipe",
-      stderr: "ignore",
-    });
-    return new Uint8Array(await new Response(run.stdout).arrayBuffer());
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
-
-const PYTHON = (format: string) => [
-  "python3",
-  "-c",
-  `import sys,tarfile; t=tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.${format}); t.add("."); t.close()`,
-];
-
-describe("archives of other programs (left out where they are not installed)", () => {
-  test.each([
-    ["GNU tar, its own format", ["tar", "--format=gnu", "-cf-", "."], true],
-    ["GNU tar, PAX", ["tar", "--format=posix", "--xattrs", "-cf-", "."], true],
-    ["GNU tar, old sparse format", ["tar", "--format=gnu", "-Scf-", "."], true],
-    ["GNU tar, sparse 0.0", ["tar", "--format=posix", "-Scf-", "--sparse-version=0.0", "."], true],
-    ["GNU tar, sparse 0.1", ["tar", "--format=posix", "-Scf-", "--sparse-version=0.1", "."], true],
-    ["GNU tar, sparse 1.0", ["tar", "--format=posix", "-Scf-", "--sparse-version=1.0", "."], true],
-    ["bsdtar", ["bsdtar", "-cf-", "."], true],
-    ["bsdtar, PAX", ["bsdtar", "--format=pax", "-cf-", "."], true],
-    ["Python, PAX", PYTHON("PAX_FORMAT"), true],
-    ["Python, GNU", PYTHON("GNU_FORMAT"), true],
-  ])("%s", async (_, command) => {
-    if (!Bun.which(command[0] ?? "")) return;
-    const entries = await readAll(await packed(command));
-    const find = (name: string) => entries.find(({ path }) => path.replace(/^\.\//, "") === name);
-    expect(find("n".repeat(200))?.content).toBe("x");
-    expect(find("soft")).toMatchObject({ type: "symlink", linkPath: "t/".repeat(80) });
-    expect(find("fifo")?.type).toBe("fifo");
-    const pair = [find("file"), find("hard")];
-    expect(pair.map((entry) => entry?.type).sort()).toEqual(["file", "hardlink"]);
-    expect(pair.find((entry) => entry?.type === "file")?.content).toBe("abc");
-    const folders = entries.filter(({ type }) => type === "folder");
-    expect(
-      folders.some(
-        ({ path }) =>
-          path.endsWith(`${"deep/".repeat(39)}deep/`) || path.endsWith(`${"deep/".repeat(39)}deep`),
-      ),
-    ).toBe(true);
-    const sparse = find("sparse");
-    expect(sparse?.size).toBe(10 * 1024 * 1024);
-    if (command.includes("-Scf-")) expect(sparse?.holes).toBeGreaterThan(10_000_000);
-    expect(sparse?.content.length).toBe(10 * 1024 * 1024);
-    expect(sparse?.content.indexOf("middle")).toBe(5_000_000);
-    expect(sparse?.content.replace("middle", "").replaceAll("\0", "")).toBe("");
-    expect(Math.abs((find("file") ?? find("hard"))?.mtime.seconds ?? 0)).toBeGreaterThan(1.5e9);
   });
 });

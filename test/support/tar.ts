@@ -1,4 +1,4 @@
-import { encodeName, type TarEntry } from "#archive";
+import { encodeName, readTar, type TarEntry } from "#archive";
 
 const BLOCK = 512;
 
@@ -142,4 +142,20 @@ export function streamOf(
 
 function bytesOf(value: Uint8Array | string): Uint8Array {
   return typeof value === "string" ? Buffer.from(encodeName(value)) : value;
+}
+
+/** An entry with its body read. */
+export interface ReadEntry extends Omit<TarEntry, "body"> {
+  readonly content: string;
+}
+
+/** All entries of an archive, which comes in chunks of so many bytes. */
+export async function readEntries(archive: Uint8Array, chunkBytes?: number): Promise<ReadEntry[]> {
+  const entries: ReadEntry[] = [];
+  for await (const { body, ...entry } of readTar(streamOf(archive, chunkBytes))) {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of body) parts.push(chunk.slice());
+    entries.push({ ...entry, content: Buffer.concat(parts).toString("latin1") });
+  }
+  return entries;
 }
