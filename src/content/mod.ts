@@ -33,6 +33,7 @@ export type {
   Source,
   Store,
 } from "./ports.ts";
+export { SLOW_BYTES_PER_MS } from "./ports.ts";
 export { bytesIn, gapsIn, withRange } from "./ranges.ts";
 export type { HeldManifest, Page, PutOptions, Repositories } from "./repositories.ts";
 export type {

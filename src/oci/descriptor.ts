@@ -50,7 +50,8 @@ export function readDescriptor(value: unknown, where: string): Descriptor {
   };
 }
 
-function stringsOf(value: JsonObject): Record<string, string> {
+/** Those entries of an object that are texts, as annotations must be. */
+export function stringsOf(value: JsonObject): Record<string, string> {
   const strings = Object.entries(value).filter((entry): entry is [string, string] => {
     return typeof entry[1] === "string";
   });

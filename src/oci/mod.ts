@@ -23,6 +23,7 @@ export {
   type ManifestDocument,
   parseDocument,
 } from "./document.ts";
+export { diffIdsOf } from "./image-config.ts";
 export {
   bareMediaType,
   DOCKER_MANIFEST,

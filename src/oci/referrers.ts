@@ -1,4 +1,4 @@
-import { type Descriptor, isJsonObject } from "./descriptor.ts";
+import { type Descriptor, isJsonObject, stringsOf } from "./descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "./digest.ts";
 import { type Document, MANIFEST_BYTES_MAX } from "./document.ts";
 import { OCI_INDEX } from "./media-type.ts";
@@ -60,11 +60,7 @@ export function referrerEntry(
 function annotationsOf(bytes: Uint8Array): Readonly<Record<string, string>> | undefined {
   const json: unknown = JSON.parse(new TextDecoder().decode(bytes));
   const annotations = isJsonObject(json) ? json["annotations"] : undefined;
-  if (!isJsonObject(annotations)) return undefined;
-  const strings = Object.entries(annotations).filter(
-    (entry): entry is [string, string] => typeof entry[1] === "string",
-  );
-  return Object.fromEntries(strings);
+  return isJsonObject(annotations) ? stringsOf(annotations) : undefined;
 }
 
 /**
