@@ -1,5 +1,6 @@
+import { join } from "node:path";
 import type { Clock } from "#base";
-import type { Descriptor } from "#oci";
+import { type Descriptor, type Digest, tryParseDigest } from "#oci";
 import type { Disk } from "./disk.ts";
 import { blobFolder, blobPath, type Layout } from "./layout.ts";
 import { sharedRun } from "./shared-run.ts";
@@ -21,6 +22,25 @@ export class Blobs {
   /** Whether the content is there, whole. It looks at the disk (S-65). */
   async has({ digest, size }: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
     return (await this.#disk.sizeOf(blobPath(this.#layout, digest))) === size;
+  }
+
+  /** All that is there, in the order of the digests. */
+  async list(): Promise<readonly Digest[]> {
+    const digests: Digest[] = [];
+    for (const algorithm of ["sha256", "sha512"]) {
+      for (const hex of await this.#disk.list(join(this.#layout.blobs, algorithm))) {
+        const digest = tryParseDigest(`${algorithm}:${hex}`);
+        if (digest !== undefined) digests.push(digest);
+      }
+    }
+    return digests.sort();
+  }
+
+  /** Keeps all that is there from being collected until then, in milliseconds since 1970, whoever names it. */
+  async keepAll(untilMs: number): Promise<void> {
+    for (const digest of await this.list()) {
+      await this.#disk.touch(blobPath(this.#layout, digest), untilMs);
+    }
   }
 
   /**

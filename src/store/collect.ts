@@ -1,26 +1,18 @@
 import { join, resolve } from "node:path";
 import { assert, type Clock, Failure, isFailure, quoted, systemErrorCode } from "#base";
-import { type Digest, tryParseDigest } from "#oci";
-import { attachedTo } from "./attached-names.ts";
+import type { Digest } from "#oci";
+import { Blobs } from "./blobs.ts";
 import { StoreDatabase } from "./database.ts";
 import { type Disk, systemDisk } from "./disk.ts";
 import { storeFailure } from "./failure.ts";
-import { latestGeneration, openGeneration, undeclared } from "./generations.ts";
+import { type Found, Garbage } from "./garbage.ts";
+import { undeclared } from "./generations.ts";
 import { IndexFile } from "./index-file.ts";
-import { blobPath, type Layout, layoutOf, trashPath } from "./layout.ts";
+import { type Layout, layoutOf } from "./layout.ts";
 import { takeLock } from "./lock.ts";
-import {
-  type KnownDocuments,
-  type Link,
-  linksIn,
-  type MarkOptions,
-  type MarkTrouble,
-  mark,
-  type Root,
-  rootsIn,
-} from "./mark.ts";
+import type { MarkTrouble } from "./mark.ts";
 import { NameTable } from "./names.ts";
-import { REPOSITORIES_SINCE } from "./schema.ts";
+import { dropStaleLinks } from "./stale-links.ts";
 import { type Chosen, Trash } from "./trash.ts";
 
 /** How long what nobody names stays by default, since it was committed, linked or leased last (S-82). */
@@ -127,150 +119,41 @@ async function collectWith(database: StoreDatabase, place: Place): Promise<Colle
   }
 }
 
-/** Whether content of these times may go: old enough for all who may be about to name it. */
-type IsOld = (timeMs: number) => boolean;
-
-/** What is to go, as the first look found it. */
-interface Found {
-  readonly chosen: readonly Chosen[];
-  readonly names: readonly Root[];
-  /** As of which plan the names may go. */
-  readonly generation: string;
-  readonly live: number;
-  readonly young: Collection["young"];
-  readonly trouble: readonly MarkTrouble[];
-}
-
 class Collecting {
   readonly #database: StoreDatabase;
   readonly #place: Place;
   readonly #trash: Trash;
-  readonly #known: KnownDocuments = new Map();
+  readonly #garbage: Garbage;
   readonly #blobs: CollectedBlob[] = [];
   readonly #names = new Set<string>();
-  readonly #isOld: IsOld;
-  /** As of the last look. */
-  #live: ReadonlySet<Digest> = new Set();
 
   constructor(database: StoreDatabase, place: Place) {
+    const { layout, disk, clock, graceMs = GRACE_MS } = place;
     this.#database = database;
     this.#place = place;
-    this.#trash = new Trash(place.layout, place.disk);
-    // Before anything is marked: what a delivery names by its end is then either seen or young.
-    this.#isOld = this.#createAge();
+    this.#trash = new Trash(layout, disk);
+    const blobs = new Blobs(layout, disk, clock);
+    this.#garbage = new Garbage({ ...place, database, blobs, trash: this.#trash, graceMs });
   }
 
   async run(): Promise<Collection> {
     const { isDryRun = false, layout, disk } = this.#place;
-    if (isDryRun) return this.#report(await this.#find(), true);
+    if (isDryRun) return this.#report(await this.#garbage.find(), true);
     await disk.makeFolder(layout.trash);
     await disk.remove(join(layout.trash, "index.json"));
     await this.#trash.putBack(await this.#trash.left());
-    let found = await this.#find();
+    let found = await this.#garbage.find();
     if (found.trouble.length > 0) return this.#report(found, false);
     let wereNamesDropped = await this.#tryDropNames(found);
     let trouble = await this.#sweep(found);
     if (!wereNamesDropped && trouble.length === 0) {
       // There is room now, if there was anything to remove; or there is another plan.
-      found = await this.#find();
+      found = await this.#garbage.find();
       wereNamesDropped = found.trouble.length === 0 && (await this.#tryDropNames(found));
       trouble = wereNamesDropped ? await this.#sweep(found) : found.trouble;
     }
     await this.#dropLinks();
     return this.#report({ ...found, trouble }, false);
-  }
-
-  /** Keeps what has an age of less than the grace, or a negative one: then the clock was set back. */
-  #createAge(): IsOld {
-    const { clock, graceMs = GRACE_MS } = this.#place;
-    const nowMs = clock.now();
-    const open = this.#database.hasVersion(REPOSITORIES_SINCE)
-      ? openGeneration(this.#database)
-      : undefined;
-    // Of one that began in the future nothing can be told by times.
-    const sinceMs = open === undefined || open.begunMs <= nowMs ? open?.begunMs : 0;
-    const firstMs = sinceMs ?? Number.POSITIVE_INFINITY;
-    return (timeMs) => nowMs - timeMs >= graceMs && timeMs < firstMs;
-  }
-
-  async #find(): Promise<Found> {
-    const generation = this.#latestGeneration();
-    const dropped = new Set(this.#undeclaredNames());
-    const roots = rootsIn(this.#database);
-    let names = roots.filter(({ name }) => dropped.has(name));
-    let staying = roots.filter(({ name }) => !dropped.has(name));
-    let marks = await this.#mark(staying);
-    // What belongs to what stays does too, and so does what belongs to that.
-    for (let more = attachedTo(marks.live, staying, names); more.length > 0; ) {
-      names = names.filter((root) => !more.includes(root));
-      staying = [...staying, ...more];
-      marks = await this.#mark(staying);
-      more = attachedTo(marks.live, staying, names);
-    }
-    const chosen: Chosen[] = [];
-    const young = { blobs: 0, bytes: 0 };
-    let live = 0;
-    for (const digest of await this.#list()) {
-      this.#place.signal.throwIfAborted();
-      if (marks.live.has(digest)) {
-        live += 1;
-        continue;
-      }
-      const status = await this.#status(digest);
-      if (status === undefined) continue;
-      if (this.#isOld(status.modifiedMs)) chosen.push({ digest, ...status });
-      else {
-        young.blobs += 1;
-        young.bytes += status.size;
-      }
-    }
-    return { chosen, names, generation, live, young, trouble: marks.trouble };
-  }
-
-  #latestGeneration(): string {
-    const isKnown = this.#database.hasVersion(REPOSITORIES_SINCE);
-    return isKnown ? latestGeneration(this.#database) : "";
-  }
-
-  #undeclaredNames(): readonly string[] {
-    if (!this.#database.hasVersion(REPOSITORIES_SINCE)) return [];
-    const sql = `SELECT name ${undeclared(this.#database)}`;
-    const rows = this.#database.rows<{ readonly name: string }>(sql);
-    return rows.map(({ name }) => name);
-  }
-
-  /** What the roots lead to, and what repositories were given lately. */
-  async #mark(roots: readonly Root[], onReach?: MarkOptions["onReach"]) {
-    const marks = await mark(roots, {
-      ...this.#place,
-      known: this.#known,
-      ...(onReach === undefined ? {} : { onReach }),
-    });
-    const live = new Set(marks.live);
-    for (const { digest, linkedMs } of linksIn(this.#database)) {
-      if (this.#isOld(linkedMs)) continue;
-      await onReach?.(digest);
-      live.add(digest);
-    }
-    this.#live = live;
-    return { live, trouble: marks.trouble };
-  }
-
-  async #list(): Promise<readonly Digest[]> {
-    const { disk, layout } = this.#place;
-    const digests = new Set(await this.#trash.left());
-    for (const algorithm of ["sha256", "sha512"]) {
-      for (const hex of await disk.list(join(layout.blobs, algorithm))) {
-        const digest = tryParseDigest(`${algorithm}:${hex}`);
-        if (digest !== undefined) digests.add(digest);
-      }
-    }
-    return [...digests].sort();
-  }
-
-  async #status(digest: Digest) {
-    const { disk, layout } = this.#place;
-    return (await disk.status(blobPath(layout, digest))) ?? disk.status(trashPath(layout, digest));
   }
 
   /**
@@ -283,7 +166,7 @@ class Collecting {
     const database = this.#database;
     try {
       const dropped = await database.change(() => {
-        if (this.#latestGeneration() !== generation) return undefined;
+        if (this.#garbage.generation() !== generation) return undefined;
         return database.rows<{ readonly name: string }>(
           `DELETE ${undeclared(database)} AND name IN (SELECT value FROM json_each(?1)) RETURNING name`,
           JSON.stringify(names.map(({ name }) => name)),
@@ -303,9 +186,9 @@ class Collecting {
   }
 
   /** What stands in the way of it, if anything; then what is away is put back. */
-  async #sweep({ chosen, names }: Found): Promise<readonly MarkTrouble[]> {
-    const lastNamed = await this.#lastNames(chosen, names);
-    const waiting = [...chosen].reverse();
+  async #sweep(found: Found): Promise<readonly MarkTrouble[]> {
+    const lastNamed = await this.#garbage.lastNames(found);
+    const waiting = [...found.chosen].reverse();
     while (waiting.length > 0) {
       const away = new Map<Digest, Chosen>();
       try {
@@ -349,61 +232,26 @@ class Collecting {
       await this.#trash.putBack([digest]);
       away.delete(digest);
     };
-    return (await this.#mark(rootsIn(this.#database), putBack)).trouble;
+    return this.#garbage.lookAgain(putBack);
   }
 
-  /** For people, as far as it is still known. */
-  async #lastNames(
-    chosen: readonly Chosen[],
-    names: readonly Root[],
-  ): Promise<ReadonlyMap<Digest, readonly string[]>> {
-    const found = new Map<Digest, string[]>(chosen.map(({ digest }) => [digest, []]));
-    for (const root of names) {
-      const { live } = await mark([root], { ...this.#place, known: this.#known });
-      for (const digest of live) found.get(digest)?.push(root.name);
-    }
-    for (const { digest, repository } of linksIn(this.#database)) {
-      found.get(digest)?.push(repository);
-    }
-    return found;
-  }
-
-  /**
-   * Repositories forget blobs that nothing leads to and that are gone. One that comes again at this moment
-   * is given back: whoever saw that a repository had it, saw it here.
-   */
   async #dropLinks(): Promise<void> {
-    const stale: Link[] = [];
-    for (const link of linksIn(this.#database)) {
-      if (!this.#isOld(link.linkedMs) || this.#live.has(link.digest)) continue;
-      if ((await this.#status(link.digest)) === undefined) stale.push(link);
-    }
-    if (stale.length === 0) return;
+    const garbage = this.#garbage;
     try {
-      const dropped = await this.#changeLinks(stale, dropLink);
-      const back: Link[] = [];
-      for (const link of dropped) {
-        if ((await this.#status(link.digest)) !== undefined) back.push(link);
-      }
-      if (back.length > 0) await this.#changeLinks(back, restoreLink);
+      await dropStaleLinks(this.#database, {
+        isStale: ({ linkedMs, digest }) => garbage.isOld(linkedMs) && !garbage.isLive(digest),
+        isHere: async (digest) => (await garbage.status(digest)) !== undefined,
+      });
     } catch (error) {
       // They harm nobody, and the next collection finds them.
       if (!isFailure(storeFailure(error, this.#attempt()), "store-full")) throw error;
     }
   }
 
-  #changeLinks(
-    links: readonly Link[],
-    change: (database: StoreDatabase, link: Link) => number,
-  ): Promise<readonly Link[]> {
-    const database = this.#database;
-    return database.change(() => links.filter((link) => change(database, link) > 0));
-  }
-
   async #report(found: Found, isDryRun: boolean): Promise<Collection> {
     const { chosen, names, live, young, trouble } = found;
     const isSafe = isDryRun && trouble.length === 0;
-    const lastNamed = isSafe ? await this.#lastNames(chosen, names) : new Map();
+    const lastNamed = isSafe ? await this.#garbage.lastNames(found) : new Map();
     const planned = chosen.map(({ digest, size }) => ({
       ...{ digest, size },
       lastNamed: lastNamed.get(digest) ?? [],
@@ -425,23 +273,4 @@ class Collecting {
 
 function isFull(error: unknown): boolean {
   return ["ENOSPC", "EDQUOT"].includes(systemErrorCode(error) ?? "");
-}
-
-/** Only as it was seen: one that was renewed stays. */
-function dropLink(database: StoreDatabase, { repository, digest, linkedMs }: Link): number {
-  return database.run(
-    "DELETE FROM repository_blobs WHERE repository = ?1 AND digest = ?2 AND linked_ms = ?3",
-    ...[repository, digest, linkedMs],
-  );
-}
-
-function restoreLink(
-  database: StoreDatabase,
-  { repository, digest, mediaType, size, linkedMs }: Link,
-): number {
-  return database.run(
-    `INSERT OR IGNORE INTO repository_blobs (repository, digest, media_type, size, linked_ms)
-     VALUES (?1, ?2, ?3, ?4, ?5)`,
-    ...[repository, digest, mediaType, size, linkedMs],
-  );
 }

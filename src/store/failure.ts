@@ -1,4 +1,4 @@
-import { Failure, formatBytes, isFailure, quoted, systemErrorCode } from "#base";
+import { Failure, formatBytes, isFailure, printable, quoted, systemErrorCode } from "#base";
 import type { Digest } from "#oci";
 
 /** What could not be done, in the words of a message: `open`, `"/var/lib/drayage"`. */
@@ -23,6 +23,7 @@ export function storeFailure(error: unknown, attempt: Attempt, room: Room = {}):
   if (isFailure(error) || code === undefined) return error;
   if (FULL.has(code)) return storeFull(attempt, room, error);
   if (code === "SQLITE_BUSY") return storeBusy(attempt, error);
+  if (isDamage(error)) return databaseDamaged(attempt, error);
   const unusable = UNUSABLE[code];
   if (unusable !== undefined) return storeUnusable(attempt.dataDir, `${unusable} (${code})`, error);
   const hint =
@@ -45,14 +46,29 @@ function storeBusy({ verb, object, dataDir }: Attempt, cause: unknown): Failure 
   });
 }
 
-/** Blobs stay, and so do the names of what was delivered, which `index.json` tells (see `recoverNames`). */
-const DAMAGED_DATABASE =
-  "Move drayage.db and the drayage.db-* beside it out of the folder: what was delivered is found again without them, what was pushed must be pushed again";
+/** Whether an error of SQLite says that the file is no database, or not whole. */
+export function isDamage(error: unknown): boolean {
+  const code = systemErrorCode(error) ?? "";
+  return code === "SQLITE_NOTADB" || /^SQLITE_CORRUPT(_|$)/.test(code);
+}
+
+/** What is wrong with a database, in the words of whoever found it. */
+export function damageIn(error: unknown): string {
+  return printable(error instanceof Error ? error.message : String(error));
+}
+
+/** Whoever opens it to write next gets a new one, see `openDatabase`. */
+function databaseDamaged({ verb, object, dataDir }: Attempt, cause: unknown): Failure {
+  return new Failure({
+    code: "store-broken",
+    message: `Cannot ${verb} ${object}: the database of ${quoted(dataDir)} is damaged: ${damageIn(cause)}, expected it to be whole`,
+    hint: "Run `dray deliver`, or start the agent again: it moves the database into quarantine/ and gives what was delivered its names again; then look for disk errors with `dmesg`",
+    cause,
+  });
+}
 
 const BROKEN_HINTS: Readonly<Record<string, string>> = {
   EROFS: "Mount the file system for writing, or name another folder with `--data-dir`",
-  SQLITE_NOTADB: DAMAGED_DATABASE,
-  SQLITE_CORRUPT: DAMAGED_DATABASE,
 };
 
 const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "SQLITE_FULL"]);

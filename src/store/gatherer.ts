@@ -23,15 +23,14 @@ export class Gatherer {
   #start: number;
   #end: number;
   /** Holds the content from `bufferStart` on, a multiple of the block size: so blocks are blocks in memory too. */
-  readonly #buffer: Uint8Array;
+  #buffer: Uint8Array | undefined;
   #bufferStart: number;
 
   constructor(options: GathererOptions) {
-    const { offset, gatheredBytesMin, bytesMax = Number.POSITIVE_INFINITY } = options;
+    const { offset } = options;
     this.#options = options;
     this.#start = offset;
     this.#end = offset;
-    this.#buffer = new Uint8Array(Math.min(2 * gatheredBytesMin, bytesMax) + BLOCK_BYTES);
     this.#bufferStart = blockStart(offset);
   }
 
@@ -42,10 +41,12 @@ export class Gatherer {
 
   /** Takes the bytes that come next; they may be reused once the promise has settled. */
   async take(bytes: Uint8Array): Promise<void> {
+    this.#buffer ??= this.#createBuffer();
+    const buffer = this.#buffer;
     for (let rest = bytes; rest.byteLength > 0; ) {
       const at = this.#end - this.#bufferStart;
-      const part = rest.subarray(0, this.#buffer.byteLength - at);
-      this.#buffer.set(part, at);
+      const part = rest.subarray(0, buffer.byteLength - at);
+      buffer.set(part, at);
       this.#end += part.byteLength;
       rest = rest.subarray(part.byteLength);
       const isEnough = this.#end - this.#start >= this.#options.gatheredBytesMin;
@@ -60,18 +61,25 @@ export class Gatherer {
 
   /** Gives the memory back. Nothing can be taken afterwards. */
   release(): void {
-    releaseChunk(this.#buffer);
+    if (this.#buffer !== undefined) releaseChunk(this.#buffer);
+  }
+
+  /** Not before the first byte: many a request ends an upload, and brings none. */
+  #createBuffer(): Uint8Array {
+    const { gatheredBytesMin, bytesMax = Number.POSITIVE_INFINITY } = this.#options;
+    return new Uint8Array(Math.min(2 * gatheredBytesMin, bytesMax) + BLOCK_BYTES);
   }
 
   /** Writes what is gathered before `end`, and moves the rest to the front. */
   async #write(end: number): Promise<void> {
+    const buffer = this.#buffer;
     const bufferStart = this.#bufferStart;
-    if (end <= this.#start) return;
-    const piece = this.#buffer.subarray(this.#start - bufferStart, end - bufferStart);
+    if (buffer === undefined || end <= this.#start) return;
+    const piece = buffer.subarray(this.#start - bufferStart, end - bufferStart);
     await this.#options.write(piece, this.#start);
     this.#start = end;
     this.#bufferStart = blockStart(end);
-    this.#buffer.copyWithin(0, this.#bufferStart - bufferStart, this.#end - bufferStart);
+    buffer.copyWithin(0, this.#bufferStart - bufferStart, this.#end - bufferStart);
   }
 }
 

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, lstat, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Failure, quoted, systemErrorCode } from "#base";
-import { contentMissing, type Fetcher, type FetchOptions, fetchVerified } from "#content";
+import { contentMissing, type Fetcher, fetchVerified } from "#content";
 import {
   type Descriptor,
   type Digest,
@@ -11,7 +11,9 @@ import {
   MANIFEST_BYTES_MAX,
   parseDocument,
 } from "#oci";
+import type { DiskFile } from "./disk.ts";
 import { blobPath, type Layout, layoutOf, namesInIndex } from "./layout.ts";
+import { streamFile } from "./read.ts";
 
 /**
  * An OCI image layout that somebody else may have written, on a stick or a disk: read and never
@@ -33,9 +35,6 @@ export interface LayoutSource extends Fetcher {
 
 /** `index.json` of a store with ten thousand names has 3 MB. */
 const INDEX_BYTES_MAX = 64 * 1024 * 1024;
-
-/** Half a MiB a read keeps a core at copying and not at system calls. */
-const CHUNK_BYTES = 512 * 1024;
 
 /**
  * Opens an OCI image layout for reading.
@@ -64,7 +63,11 @@ export async function openLayout(path: string): Promise<LayoutSource> {
       options.signal.throwIfAborted();
       const handle = await openBlob(descriptor);
       if (handle === undefined) throw contentMissing(descriptor);
-      return streamOf(handle, descriptor, path, options);
+      return streamFile(fileOf(handle), {
+        range: options.range ?? { start: 0, end: descriptor.size },
+        signal: options.signal,
+        failure: (error) => unreadable(path, error),
+      });
     },
     lookup: async (name) => names.get(name),
     async describe(digest) {
@@ -151,44 +154,11 @@ async function openRegular(
   }
 }
 
-function streamOf(
-  handle: FileHandle,
-  { size }: Descriptor,
-  path: string,
-  { signal, range = { start: 0, end: size } }: FetchOptions,
-): ReadableStream<Uint8Array> {
-  let offset = range.start;
-  let isOpen = true;
-  const close = async () => {
-    if (isOpen) {
-      isOpen = false;
-      await handle.close();
-    }
+function fileOf(handle: FileHandle): Pick<DiskFile, "read" | "close"> {
+  return {
+    read: async (buffer, at) => (await handle.read(buffer, 0, buffer.byteLength, at)).bytesRead,
+    close: () => handle.close(),
   };
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        if (signal.aborted) {
-          await close();
-          return controller.error(signal.reason);
-        }
-        const buffer = new Uint8Array(Math.min(CHUNK_BYTES, range.end - offset));
-        try {
-          const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, offset);
-          offset += bytesRead;
-          if (bytesRead > 0) controller.enqueue(buffer.subarray(0, bytesRead));
-          if (bytesRead > 0 && offset < range.end) return;
-        } catch (error) {
-          await close();
-          return controller.error(unreadable(path, error));
-        }
-        await close();
-        controller.close();
-      },
-      cancel: close,
-    },
-    { highWaterMark: 0 },
-  );
 }
 
 function unreadable(path: string, cause: unknown): Failure {

@@ -30,7 +30,7 @@ export interface Layout {
   readonly ingest: string;
   /** Content that is pushed, of which nobody knows yet what it is; nothing in it is ever shown. */
   readonly uploads: string;
-  /** Blobs that turned out wrong; nothing in it is ever shown, and only a person deletes it. */
+  /** Blobs and databases that turned out wrong; nothing in it is ever shown, and only a person deletes it. */
   readonly quarantine: string;
   /** Blobs that are about to be removed; nothing in it is ever shown. */
   readonly trash: string;
@@ -89,6 +89,18 @@ export function trashPath({ trash }: Layout, digest: Digest): string {
   return join(trash, `${digestAlgorithm(digest)}-${digestHex(digest)}`);
 }
 
+/** Where in `quarantine/` there is room for a file of that name: what was moved there before stays as it is. */
+export async function freeQuarantinePath(
+  disk: Disk,
+  { quarantine }: Layout,
+  name: string,
+): Promise<string> {
+  for (let n = 1; ; n += 1) {
+    const path = join(quarantine, n === 1 ? name : `${name}.${n}`);
+    if ((await disk.status(path)) === undefined) return path;
+  }
+}
+
 /** The file of an upload. An id that was not checked by {@link isUploadId} could lead anywhere. */
 export function uploadPath({ uploads }: Layout, id: string): string {
   return join(uploads, id);
@@ -104,7 +116,7 @@ export const LAYOUT_MARKER = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}
 
 /**
  * The `index.json` of a store: every name, in order, so that the same names always give the same
- * bytes. It is for other tools; nothing of ours reads names from it.
+ * bytes. It is for other tools; of ours only what makes up for a lost database reads it.
  */
 export function formatIndex(names: readonly NamedContent[]): string {
   const manifests = names.map(({ name, descriptor: { mediaType, digest, size } }) => ({

@@ -1,8 +1,10 @@
 import { Database } from "bun:sqlite";
+import { truncateSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, Failure, quoted, systemErrorCode } from "#base";
 import { isJsonObject } from "#oci";
 import { type Disk, readText, replaceFile } from "./disk.ts";
+import { isDamage } from "./failure.ts";
 import type { WriterRole } from "./layout.ts";
 
 /** The right to write to a store in a role, held by one process at a time. */
@@ -24,14 +26,11 @@ export async function takeLock(
 ): Promise<Lock> {
   const name = role === "delivery" ? "lock" : `lock-${role}`;
   const holderPath = join(dataDir, `${name}.json`);
-  const database = new Database(join(dataDir, `${name}.db`));
+  const path = join(dataDir, `${name}.db`);
+  let database: Database;
   try {
-    database.run("PRAGMA busy_timeout = 0");
-    // Nothing is ever written to it, and a disk that is full has no room for a journal.
-    database.run("PRAGMA journal_mode = MEMORY");
-    database.run("BEGIN EXCLUSIVE");
+    database = lockFile(path);
   } catch (error) {
-    database.close();
     if (systemErrorCode(error) !== "SQLITE_BUSY") throw error;
     throw locked(dataDir, role, await readText(disk, holderPath));
   }
@@ -47,6 +46,32 @@ export async function takeLock(
       database.close();
     },
   };
+}
+
+function lockFile(path: string): Database {
+  try {
+    return beginExclusive(path);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    // It is empty as long as nobody but us writes to it, and nobody can hold one that is not. The file
+    // itself stays, and with it the lock of whoever was quicker.
+    truncateSync(path, 0);
+    return beginExclusive(path);
+  }
+}
+
+function beginExclusive(path: string): Database {
+  const database = new Database(path);
+  try {
+    database.run("PRAGMA busy_timeout = 0");
+    // Nothing is ever written to it, and a disk that is full has no room for a journal.
+    database.run("PRAGMA journal_mode = MEMORY");
+    database.run("BEGIN EXCLUSIVE");
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 function locked(dataDir: string, role: string, holderText: string | undefined): Failure {

@@ -8,6 +8,7 @@
  *
  * @module
  */
+export type { NamingStore } from "./blob-places.ts";
 export {
   type CollectedBlob,
   type Collection,
@@ -30,7 +31,6 @@ export type { KeptRevision, KeptRevisions } from "./revisions.ts";
 export type { DiskStore } from "./store.ts";
 export type { UplinkMinute } from "./uplink-minutes.ts";
 export {
-  type NamingStore,
   type Verification,
   type VerifyOptions,
   type VerifyScope,

@@ -15,9 +15,9 @@ import {
 } from "./layout.ts";
 import { takeLock } from "./lock.ts";
 import { NameTable } from "./names.ts";
+import { openDatabase } from "./open-database.ts";
 import { logPath, readPartial } from "./partial-file.ts";
 import { forgetOldPushSessions } from "./push-sessions.ts";
-import { recoverNames } from "./recover-names.ts";
 import { DiskStore, type StorePlace } from "./store.ts";
 import { UploadTable } from "./upload-table.ts";
 import { DiskUploads } from "./uploads.ts";
@@ -73,8 +73,8 @@ async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStor
   let database: StoreDatabase | undefined;
   try {
     await prepareFolders(layout, disk);
-    database = StoreDatabase.openForWriting(layout.database);
-    await recoverNames({ layout, disk, blobs, database });
+    const opened = await openDatabase({ layout, disk, clock, blobs }, role);
+    database = opened.database;
     await bringUpToDate(layout, disk, database);
     // A disk that is full has no room even for that, and what is on it must be served.
     await forgetOldPushSessions(database, clock.now()).catch(() => {});
@@ -85,7 +85,7 @@ async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStor
         ? await DiskUploads.open({ layout, disk, clock, table, publish })
         : undefined;
     const run = await beginRun(disk, layout, clock);
-    return new DiskStore(place, database, { lock, run, uploads });
+    return new DiskStore(place, database, { lock, run, uploads, recovery: opened.recovery });
   } catch (error) {
     database?.close();
     lock.release();

@@ -16,28 +16,33 @@ export interface RecoveryPlace {
 /**
  * Gives what was delivered its names again when the database was lost: `index.json` is a copy of them,
  * which ends here if it is not read, for it is written from the database. So a site whose link is down
- * serves as before. What was pushed has no copy.
+ * serves as before. What was pushed has no copy (see `recover-pushed.ts`).
  *
  * A name comes back only with the content that it stands for; what that lists is looked at by whoever
  * reads it, and fetched again by the next delivery where it is not there.
+ *
+ * @returns how many names came back
  */
 export async function recoverNames({
   layout,
   disk,
   blobs,
   database,
-}: RecoveryPlace): Promise<void> {
+}: RecoveryPlace): Promise<number> {
   const names = new NameTable(database);
   // Where plans were carried out, it is right that there is no name.
   const [plan] = database.rows("SELECT 1 FROM generations LIMIT 1");
-  if (plan !== undefined || names.all().length > 0) return;
+  if (plan !== undefined || names.all().length > 0) return 0;
   const found = namesInIndex(parse(await readText(disk, layout.index)));
   // At once, so that they share a transaction: half of them would look like all.
-  await Promise.all(
+  const named = await Promise.all(
     [...found].map(async ([name, descriptor]) => {
-      if (await blobs.has(descriptor)) await names.put(name, descriptor);
+      const isHere = await blobs.has(descriptor);
+      if (isHere) await names.put(name, descriptor);
+      return isHere;
     }),
   );
+  return named.filter(Boolean).length;
 }
 
 function parse(text: string | undefined): unknown {

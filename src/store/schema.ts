@@ -1,4 +1,5 @@
-import type { Database } from "bun:sqlite";
+import { Database } from "bun:sqlite";
+import { quoted } from "#base";
 
 /**
  * What each version of the schema adds to the one before it, the first to an empty database.
@@ -129,4 +130,50 @@ export const AGENT_SINCE = 6;
 export function createTables(database: Database, fromVersion: number): void {
   for (const statement of MIGRATIONS.slice(fromVersion).flat()) database.run(statement);
   database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+/**
+ * What of a database is not as this program made it at that version, in words; undefined when all is. What
+ * is there beside it is nobody's business.
+ */
+export function schemaFault(database: Database, version: number): string | undefined {
+  if (version < 0) return `its schema says version ${version}`;
+  const found = partsOf(database);
+  const wanted = partsOfVersion(version);
+  for (const [name, columns] of wanted) {
+    if (found.get(name) !== columns) return `it has no ${quoted(name)} as version ${version} does`;
+  }
+  // They would stand in the way of those that are to come.
+  for (const name of partsOfVersion(SCHEMA_VERSION).keys()) {
+    if (!wanted.has(name) && found.has(name)) return `it has a ${quoted(name)} before its version`;
+  }
+  return undefined;
+}
+
+const knownParts = new Map<number, ReadonlyMap<string, string>>();
+
+function partsOfVersion(version: number): ReadonlyMap<string, string> {
+  const known = knownParts.get(version);
+  if (known !== undefined) return known;
+  using model = new Database(":memory:");
+  for (const statement of MIGRATIONS.slice(0, version).flat()) model.run(statement);
+  const parts = partsOf(model);
+  knownParts.set(version, parts);
+  return parts;
+}
+
+/** Tables with their columns, and whatever else has a name: by what they are, not by the text that made them. */
+function partsOf(database: Database): ReadonlyMap<string, string> {
+  const rows = database
+    .query<{ readonly name: string; readonly column: string }, []>(
+      `SELECT part.name AS name, col.name || ' ' || col.type || ' ' || col.pk AS column
+         FROM sqlite_schema AS part, pragma_table_info(part.name) AS col
+         WHERE part.type = 'table' AND part.name NOT LIKE 'sqlite~_%' ESCAPE '~'
+       UNION ALL SELECT name, type || ' of ' || tbl_name FROM sqlite_schema
+         WHERE type <> 'table' AND sql IS NOT NULL`,
+    )
+    .all();
+  const parts = new Map<string, string>();
+  for (const { name, column } of rows) parts.set(name, `${parts.get(name) ?? ""}${column},`);
+  return parts;
 }

@@ -285,14 +285,6 @@ describe("openStore() refuses", () => {
       expect(failure.message).toContain("version 7");
     }
   });
-
-  test("a database that is none, and says what to do", async () => {
-    await using folder = await newFolder();
-    await writeFile(join(folder.path, "drayage.db"), "x".repeat(5000));
-    const failure = await failureOf(openStore(folder.path, { clock }));
-    expect(failure.code).toBe("store-broken");
-    expect(failure.hint).toContain("Move drayage.db");
-  });
 });
 
 describe("a store whose database was moved away", () => {

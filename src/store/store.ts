@@ -26,10 +26,11 @@ import { blobPath, type Layout, partialPath } from "./layout.ts";
 import type { Lock } from "./lock.ts";
 import { NameTable } from "./names.ts";
 import { Notes } from "./notes.ts";
+import { type DatabaseRecovery, textOf } from "./open-database.ts";
 import { PartialFile, readPartial } from "./partial-file.ts";
 import { ProviderMemory } from "./provider-memory.ts";
 import { DiskPushSessions } from "./push-sessions.ts";
-import { streamFile } from "./read.ts";
+import { streamFile, unreadable } from "./read.ts";
 import { DiskRepositories } from "./repositories.ts";
 import { Revisions } from "./revisions.ts";
 import { UplinkMinutes } from "./uplink-minutes.ts";
@@ -50,6 +51,8 @@ export interface StoreWriter {
   readonly run: WriterRun;
   /** In the role of a registry. */
   readonly uploads: DiskUploads | undefined;
+  /** When its database was damaged. */
+  readonly recovery: DatabaseRecovery | undefined;
 }
 
 /**
@@ -149,6 +152,12 @@ export class DiskStore implements Store, AsyncDisposable {
     });
   }
 
+  /** What became of a damaged database when this store was opened: a sentence for people, if it was. */
+  get recoveryText(): string | undefined {
+    const recovery = this.#writer?.recovery;
+    return recovery && textOf(recovery);
+  }
+
   /** What is being pushed. Only a store that is open in the role of a registry has it. */
   get uploads(): Uploads {
     const uploads = this.#writer?.uploads;
@@ -190,7 +199,11 @@ export class DiskStore implements Store, AsyncDisposable {
       this.#disk.open(blobPath(this.#layout, descriptor.digest)),
     );
     if (file === undefined) throw contentMissing(descriptor);
-    return streamFile(file, descriptor, range ?? { start: 0, end: descriptor.size }, signal);
+    return streamFile(file, {
+      range: range ?? { start: 0, end: descriptor.size },
+      signal,
+      failure: (error) => unreadable(descriptor, error),
+    });
   }
 
   /**

@@ -1,27 +1,13 @@
 import { createHash } from "node:crypto";
-import { join, relative, resolve } from "node:path";
-import { type Clock, isFailure, systemErrorCode } from "#base";
-import {
-  createHasher,
-  fetchVerified,
-  type NamedContent,
-  type Page,
-  type Repositories,
-  type Store,
-} from "#content";
-import {
-  childrenOf,
-  type Descriptor,
-  type Digest,
-  digestAlgorithm,
-  isIndexType,
-  isManifestType,
-  parseDocument,
-  tryParseDigest,
-} from "#oci";
+import { relative, resolve } from "node:path";
+import { type Clock, systemErrorCode } from "#base";
+import { createHasher } from "#content";
+import { type Digest, digestAlgorithm } from "#oci";
+import { type NamingStore, placesOf } from "./blob-places.ts";
+import { Blobs } from "./blobs.ts";
 import { type Disk, type DiskFile, type FileStatus, systemDisk } from "./disk.ts";
 import { storeFailure } from "./failure.ts";
-import { blobPath, type Layout, layoutOf } from "./layout.ts";
+import { blobPath, freeQuarantinePath, type Layout, layoutOf } from "./layout.ts";
 import { BLOCK_BYTES, NO_BYPASS } from "./system-file.ts";
 import { markVerified, suspectsSince } from "./writer-run.ts";
 
@@ -63,12 +49,6 @@ export interface WrongBlob {
   readonly stuck?: string;
 }
 
-/** What says which names lead to content. Reading is enough. */
-export interface NamingStore extends Store {
-  /** What was pushed, where the store takes that. */
-  readonly repositories?: Repositories;
-}
-
 /** What a verification found. */
 export interface Verification {
   readonly blobsInStore: number;
@@ -84,9 +64,6 @@ export interface Verification {
  * that does other things beside it keeps its pace.
  */
 const READ_BYTES = 1024 * 1024;
-
-/** How many repositories and tags are asked for at once. */
-const PAGE_ENTRIES = 500;
 
 /** How far a pace may lag behind before it forgets: what was not used for a while is no credit. */
 const PACE_LAG_MS_MAX = 1_000;
@@ -150,7 +127,7 @@ class Verifying {
     const { scope, clock } = this.#options;
     const startedMs = clock.now();
     const sinceMs = await suspectsSince(this.#disk, this.#layout);
-    const digests = await this.#list();
+    const digests = await new Blobs(this.#layout, this.#disk, clock).list();
     const chosen = await this.#choose(digests, sinceMs);
     const found: Found[] = [];
     for (const blob of chosen) {
@@ -167,17 +144,6 @@ class Verifying {
       ...(scope.kind === "since-unclean" && sinceMs !== undefined ? { sinceMs } : {}),
       wrong: await this.#withNames(found),
     };
-  }
-
-  async #list(): Promise<readonly Digest[]> {
-    const folders = ["sha256", "sha512"] as const;
-    const lists = folders.map(async (algorithm) => {
-      const entries = await this.#disk.list(join(this.#layout.blobs, algorithm));
-      return entries
-        .map((hex) => tryParseDigest(`${algorithm}:${hex}`))
-        .filter((digest) => digest !== undefined);
-    });
-    return (await Promise.all(lists)).flat().sort();
   }
 
   async #choose(
@@ -268,7 +234,8 @@ class Verifying {
     const path = blobPath(this.#layout, wrong.digest);
     try {
       await this.#disk.makeFolder(this.#layout.quarantine);
-      const target = await this.#freePlace(wrong.digest);
+      const name = wrong.digest.replace(":", "-");
+      const target = await freeQuarantinePath(this.#disk, this.#layout, name);
       if ((await this.#disk.status(path))?.inode !== inode) return undefined;
       await this.#disk.rename(path, target);
       if ((await this.#disk.status(target))?.inode !== inode) {
@@ -282,15 +249,6 @@ class Verifying {
       const stuck = systemErrorCode(error);
       if (stuck === undefined) throw error;
       return { ...wrong, stuck };
-    }
-  }
-
-  /** What was quarantined before stays as it is. */
-  async #freePlace(digest: Digest): Promise<string> {
-    const name = digest.replace(":", "-");
-    for (let n = 1; ; n += 1) {
-      const path = join(this.#layout.quarantine, n === 1 ? name : `${name}.${n}`);
-      if ((await this.#disk.status(path)) === undefined) return path;
     }
   }
 
@@ -336,74 +294,4 @@ function createPace({
     dueMs = Math.max(dueMs, nowMs - PACE_LAG_MS_MAX) + (bytes / bytesPerSecond) * 1000;
     if (dueMs > nowMs) await clock.sleep(dueMs - nowMs, signal);
   };
-}
-
-interface BlobPlace {
-  readonly names: string[];
-  bytesExpected?: number;
-}
-
-/** Which names lead to content, and what size its manifests say it has. */
-async function placesOf(
-  store: NamingStore,
-  wanted: ReadonlySet<Digest>,
-  { signal }: { readonly signal: AbortSignal },
-): Promise<ReadonlyMap<Digest, BlobPlace>> {
-  const places = new Map<Digest, BlobPlace>();
-  for await (const { name, descriptor } of namedIn(store)) {
-    const reached = new Map([[descriptor.digest, descriptor]]);
-    // A map gives what is added while it is gone through, so this reaches every level.
-    for (const content of reached.values()) {
-      for (const child of await childrenIn(store, content, signal)) {
-        if (!reached.has(child.digest)) reached.set(child.digest, child);
-      }
-      if (!wanted.has(content.digest)) continue;
-      const place: BlobPlace = places.get(content.digest) ?? { names: [] };
-      place.names.push(name);
-      place.bytesExpected ??= content.size;
-      places.set(content.digest, place);
-    }
-  }
-  for (const { names } of places.values()) names.sort();
-  return places;
-}
-
-async function* namedIn(store: NamingStore): AsyncGenerator<NamedContent> {
-  yield* await store.names();
-  const { repositories } = store;
-  if (repositories === undefined) return;
-  for await (const repository of pages((page) => repositories.list(page))) {
-    for await (const tag of pages((page) => repositories.tags(repository, page))) {
-      const descriptor = await repositories.tag(repository, tag);
-      if (descriptor !== undefined) yield { name: `${repository}:${tag}`, descriptor };
-    }
-  }
-}
-
-async function* pages(
-  list: (page: Page) => Promise<readonly string[] | undefined>,
-): AsyncGenerator<string> {
-  for (let page: Page = { limit: PAGE_ENTRIES }; ; ) {
-    const entries = (await list(page)) ?? [];
-    yield* entries;
-    const after = entries.at(-1);
-    if (after === undefined || entries.length < PAGE_ENTRIES) return;
-    page = { limit: PAGE_ENTRIES, after };
-  }
-}
-
-/** None when it is no document, or is not here, or is not to be used. */
-async function childrenIn(
-  store: Store,
-  content: Descriptor,
-  signal: AbortSignal,
-): Promise<readonly Descriptor[]> {
-  const { mediaType } = content;
-  if (!isManifestType(mediaType) && !isIndexType(mediaType)) return [];
-  try {
-    return childrenOf(parseDocument(await fetchVerified(store, content, { signal }), mediaType));
-  } catch (error) {
-    if (isFailure(error)) return [];
-    throw error;
-  }
 }
