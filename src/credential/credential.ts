@@ -10,6 +10,9 @@ export type Credential =
   /** `docker-credential-<helper>` is asked for `server` when a request needs it, and again when refused. */
   | { readonly kind: "helper"; readonly helper: string; readonly server: string };
 
+/** What a helper may be called: no separator and no space, for it becomes part of a program's name (C-35, SEC-26). */
+export const HELPER_NAME: RegExp = /^[A-Za-z0-9._-]+$/;
+
 /** How to talk to the registry that serves an image: with what credential, trusting whom. */
 export interface Access {
   /** Where the credential was written, in the plan's words (`user-data:registryCredentials`); null for none. */

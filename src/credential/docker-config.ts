@@ -7,7 +7,7 @@ import {
   type Reference,
   tryParseLocation,
 } from "#reference";
-import type { Credential } from "./credential.ts";
+import { type Credential, HELPER_NAME } from "./credential.ts";
 
 /** Docker's `config.json`, or the `auth.json` of containers/image, which has the same form. */
 export interface DockerConfig {
@@ -27,9 +27,6 @@ export interface DockerAuth {
 
 /** The key that Docker itself writes for Docker Hub, and the name under which helpers know it. */
 const DOCKER_HUB_SERVER = "https://index.docker.io/v1/";
-
-/** A helper's name becomes part of a program's name (C-35, SEC-26). */
-const HELPER_NAME = /^[A-Za-z0-9._-]+$/;
 
 /**
  * Reads a Docker configuration. Entries for what is no registry are passed over: such files are old,

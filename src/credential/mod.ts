@@ -7,7 +7,13 @@
  *
  * @module
  */
-export { type Access, ANONYMOUS, type Credential, type CredentialHelpers } from "./credential.ts";
+export {
+  type Access,
+  ANONYMOUS,
+  type Credential,
+  type CredentialHelpers,
+  HELPER_NAME,
+} from "./credential.ts";
 export {
   type DockerConfig,
   dockerConfigFiles,

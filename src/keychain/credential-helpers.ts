@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { Failure, printable, quoted, Secret, systemErrorCode } from "#base";
-import type { Credential, CredentialHelpers } from "#credential";
+import { type Credential, type CredentialHelpers, HELPER_NAME } from "#credential";
 
 /** How helpers are run. */
 export interface HelperOptions {
@@ -17,9 +17,6 @@ const TIMEOUT_MS = 60_000;
 
 /** A helper's answer is a few hundred bytes; the largest tokens have some thousand. */
 const OUTPUT_BYTES_MAX = 256 * 1024;
-
-/** No separator, no space: the name is part of a file's name and never of a command line (SEC-26). */
-const HELPER_NAME = /^[A-Za-z0-9._-]+$/;
 
 /** A host, a host with port or path, or Docker Hub's URL: one line of printable characters. */
 const SERVER = /^[\x21-\x7e]{1,1000}$/;

@@ -216,6 +216,15 @@ describe("a period", () => {
 describe("a quota that is used up", () => {
   const small = { bytes: 100, resetDay: 1 };
 
+  test("says how to go on where the clock was once years ahead, for it won't renew by itself", async () => {
+    const { open } = world(NOVEMBER_MS, { bytes: 100, latestMs: Date.UTC(2099, 0, 1) });
+    const failure = (await open(small)).charge(0);
+    await expect(failure).rejects.toMatchObject({ hint: expect.stringContaining("ledger.json") });
+    const { open: openRight } = world(NOVEMBER_MS, { bytes: 100, latestMs: NOVEMBER_MS });
+    const usual = (await openRight(small)).charge(0);
+    await expect(usual).rejects.toMatchObject({ hint: expect.stringContaining("Wait until") });
+  });
+
   test("takes exactly what was left, and then nothing", async () => {
     const { clock, open } = world();
     const counter = await open(small);

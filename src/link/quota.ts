@@ -34,6 +34,9 @@ const RESERVE_MS = 8_000;
 /** Over less time the speed of the link can't be told. */
 const SPEED_MS_MIN = 1_000;
 
+/** Clocks differ and are corrected; by more than this, one of the two times was no time at all. */
+const CLOCK_AHEAD_MS = 24 * 60 * 60 * 1000;
+
 /** What may arrive, on all connections, while the next reservation is on its way to the disk. */
 const HEADROOM_BYTES = 4 * 1024 * 1024;
 
@@ -150,6 +153,7 @@ export class QuotaCounter {
   }
 
   #usedUp(): Failure {
+    const isAhead = this.#latestMs - this.#clock.now() > CLOCK_AHEAD_MS;
     const renews = Temporal.Instant.fromEpochMilliseconds(this.#period.endMs)
       .toZonedDateTimeISO(this.#timeZone)
       .toPlainDateTime()
@@ -159,7 +163,9 @@ export class QuotaCounter {
     return new Failure({
       code: "link-quota",
       message: `Cannot fetch more over the link: the quota of ${quota} is used up, expected some left before it renews on ${renews} (${this.#timeZone})`,
-      hint: "Wait until it renews, raise link.quota.bytes in the site file, or bring the rest on a disk with `dray deliver --from DIR`",
+      hint: isAhead
+        ? "The ledger of the quota has seen a later time than this machine's clock tells: correct the clock; if it is the ledger that is wrong, remove `ledger.json` from the data directory"
+        : "Wait until it renews, raise link.quota.bytes in the site file, or bring the rest on a disk with `dray deliver --from DIR`",
     });
   }
 }

@@ -118,12 +118,16 @@ async function wordsOf(answer: Answer, { stallMs, redact }: AnswerContext): Prom
     await discard(answer);
     return " with a web page";
   }
-  return wordsIn(redact(await readText(answer, stallMs)));
+  return wordsIn(await readText(answer, stallMs), redact);
 }
 
-/** The first error that a text tells, in parentheses, made safe; nothing when it tells none. */
-export function wordsIn(text: string): string {
-  const words = readJsonErrors(text) ?? readXmlCode(text);
+/**
+ * The first error that a text tells, in parentheses, made safe; nothing when it tells none.
+ *
+ * @param redact is given what is shown and not the text, in which JSON may have escaped a secret
+ */
+export function wordsIn(text: string, redact: AnswerContext["redact"]): string {
+  const words = readJsonErrors(text, redact) ?? readXmlCode(text);
   return words === undefined ? "" : ` (${words})`;
 }
 
@@ -140,7 +144,7 @@ export async function readText(answer: Answer, stallMs: number): Promise<string>
 }
 
 /** The first error of the distribution specification's form, or a token service's. */
-function readJsonErrors(text: string): string | undefined {
+function readJsonErrors(text: string, redact: AnswerContext["redact"]): string | undefined {
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -154,8 +158,8 @@ function readJsonErrors(text: string): string | undefined {
     ? first["message"]
     : (json["error_description"] ?? json["details"] ?? json["message"]);
   const parts = [
-    ...(typeof code === "string" ? [printable(code, 60)] : []),
-    ...(typeof detail === "string" ? [quoted(withoutQueries(detail))] : []),
+    ...(typeof code === "string" ? [printable(redact(code), 60)] : []),
+    ...(typeof detail === "string" ? [quoted(withoutQueries(redact(detail)))] : []),
   ];
   return parts.length === 0 ? undefined : parts.join(": ");
 }

@@ -101,20 +101,14 @@ describe("Basic", () => {
     }
   });
 
-  test("a credential that a server repeats is not shown (SEC-23)", async () => {
+  test("a credential that a server repeats is not shown, however JSON spells it (SEC-23)", async () => {
+    const spelled = PASSWORD.replace(/^./, (first) => `\\u00${first.charCodeAt(0).toString(16)}`);
     await using registry = await startScriptedServer(({ headers }) =>
       headers["authorization"] === undefined
         ? basicChallenge
         : {
             status: 403,
-            body: JSON.stringify({
-              errors: [
-                {
-                  code: "DENIED",
-                  message: `${PASSWORD} ${headers["authorization"]} https://x/?sig=canary`,
-                },
-              ],
-            }),
+            body: `{"errors":[{"code":"DENIED","message":"${spelled} ${headers["authorization"]} https://x/?sig=canary"}]}`,
           },
     );
     const failure = await failureOf(

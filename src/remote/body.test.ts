@@ -94,6 +94,19 @@ describe("the budget", () => {
     expect(takenBytes()).toBe(large.descriptor.size);
   });
 
+  test("leaves no piece that its reader could not give back, also of what is read past", async () => {
+    await using registry = await startScriptedServer(holds(large));
+    const throttle: Throttle = { pieceBytesMax: 16 * 1024, take: async () => undefined };
+    const source = sourceAt(registry.address, ANONYMOUS, remoteWith({ throttle }));
+    const ranges = [undefined, { start: 10, end: large.bytes.byteLength }];
+    for (const range of ranges) {
+      const options = range === undefined ? { signal } : { signal, range };
+      for await (const piece of await source.fetch(large.descriptor, options)) {
+        expect(piece.byteLength).toBe(piece.buffer.byteLength);
+      }
+    }
+  });
+
   test("that refuses ends the transfer with its reason", async () => {
     await using registry = await startScriptedServer(holds(large));
     const reason = new Error("not today");

@@ -1,7 +1,8 @@
 import { Failure } from "#base";
-import type { ByteRange } from "#content";
+import { type ByteRange, releaseChunk } from "#content";
 import type { Place } from "./lane.ts";
 import { networkFailure } from "./network-failure.ts";
+import { cutPiece, ownBytes } from "./own-bytes.ts";
 import { StallWindow } from "./stall.ts";
 import type { Answer } from "./transport.ts";
 
@@ -134,7 +135,10 @@ class SectionReader {
       this.#onReceived(chunk.byteLength);
       if (this.#receivedBytes > sizeBytes) throw tooLong(answer, sizeBytes);
       const wanted = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
-      if (wanted.byteLength > 0) return wanted;
+      if (wanted.byteLength === chunk.byteLength) return chunk;
+      const piece = new Uint8Array(wanted);
+      releaseChunk(chunk);
+      if (piece.byteLength > 0) return piece;
     }
     this.cancel();
     return undefined;
@@ -175,10 +179,10 @@ class BodyReader {
     if (this.#unpaid.byteLength === 0) {
       const chunk = await this.#receive();
       if (chunk === undefined) return undefined;
-      this.#unpaid = chunk;
+      this.#unpaid = ownBytes(chunk);
     }
-    const piece = this.#unpaid.subarray(0, throttle.pieceBytesMax);
-    this.#unpaid = this.#unpaid.subarray(piece.byteLength);
+    const { piece, rest } = cutPiece(this.#unpaid, throttle.pieceBytesMax);
+    this.#unpaid = rest;
     await throttle.take(piece.byteLength, this.#answer.signal);
     return piece;
   }

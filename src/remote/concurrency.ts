@@ -1,8 +1,9 @@
 import type { Clock } from "#base";
+import { SLOW_BYTES_PER_MS } from "#content";
 
 /** Enough for a link without surprises, and what registries expect of a client. */
 const PLACES_FIRST = 4;
-const PLACES_MAX = 16;
+const PLACES_MAX = 20;
 
 /** So much of the throughput must be left when places that were given on trust are taken back. */
 const KEPT_PART = 0.9;
@@ -13,12 +14,6 @@ const WINDOW_FIRST_MS = 500;
 
 /** A window so many times longer was no transfer but a pause, and says nothing of the link. */
 const WINDOW_TIMES_MAX = 4;
-
-/**
- * Where a place brings less than this, in bytes per millisecond, what limits may be each connection:
- * 100 ms and a loss of 1 % leave 160 of 2500 (measured). Then places are doubled to begin with.
- */
-const SLOW_BYTES_PER_MS = 8_000;
 
 /** Places more must bring this part of what they would on a link that has room for them. */
 const GAIN_PART = 0.5;
@@ -110,6 +105,7 @@ export class Concurrency {
     const isWorthIt = this.#isWorthIt(bytesPerMs);
     if (isWorthIt && this.#places < PLACES_MAX) {
       this.#before = { places: this.#places, bytesPerMs };
+      // What limits may be each connection: then places are doubled to begin with.
       const isSlow = bytesPerMs < SLOW_BYTES_PER_MS * this.#places;
       const more = this.#isBeginning && isSlow ? this.#places : 1;
       this.#places = Math.min(PLACES_MAX, this.#places + more);
@@ -133,7 +129,7 @@ export class Concurrency {
       return;
     }
     this.#before = { places: this.#places, bytesPerMs };
-    this.#places = Math.max(PLACES_FIRST, this.#places / 2);
+    this.#places = Math.max(PLACES_FIRST, Math.floor(this.#places / 2));
     this.#isOnTrust = this.#places < this.#before.places;
     this.#windowsSkipped = WINDOWS_WARY;
   }

@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { releaseChunk } from "#content";
 import { hostOf } from "./address.ts";
 import type { Endurance } from "./endurance.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type ResponseHead,
   readUntil,
 } from "./http-body.ts";
+import { ownBytes } from "./own-bytes.ts";
 import type { Trust } from "./trust.ts";
 
 /**
@@ -45,7 +47,13 @@ export interface BodyAnswer extends Pick<ResponseHead, "status" | "headers"> {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-/** One connection: what it brings is read in order, and an end or error comes after all that came before. */
+/**
+ * One connection: what it brings is read in order, and an end or error comes after all that came before.
+ *
+ * `Bun.connect` in place of `node:net` takes 7 of 112 MB less and 5 % of the time of the processor
+ * (measured), but Bun 1.4.5 can't give up a connection that is not there yet: the process would live
+ * on for two minutes.
+ */
 class Connection implements RawBytes {
   readonly #socket: Socket;
   readonly #waiting: Uint8Array[] = [];
@@ -57,7 +65,7 @@ class Connection implements RawBytes {
   constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("data", (bytes: Uint8Array) => {
-      this.#waiting.push(bytes);
+      this.#waiting.push(ownBytes(bytes));
       this.#waitingBytes += bytes.byteLength;
       if (this.#waitingBytes >= WAITING_BYTES_MAX) socket.pause();
       this.#wake();
@@ -106,8 +114,7 @@ class Connection implements RawBytes {
   /** Drops bytes that have come already; false when those that wait are others or fewer. */
   skip(bytes: number): boolean {
     if (this.#waitingBytes !== bytes) return false;
-    this.#waiting.length = 0;
-    this.#waitingBytes = 0;
+    this.#drop();
     this.#carriedBytes += bytes;
     return true;
   }
@@ -130,9 +137,13 @@ class Connection implements RawBytes {
   /** Ends it at once; who reads gets the error, if there is one. */
   close(error?: unknown): void {
     this.#finish(error === undefined ? {} : { error });
-    this.#waiting.length = 0;
-    this.#waitingBytes = 0;
+    this.#drop();
     this.#socket.destroy();
+  }
+
+  #drop(): void {
+    for (const bytes of this.#waiting.splice(0)) releaseChunk(bytes);
+    this.#waitingBytes = 0;
   }
 
   #finish(end: { readonly error?: unknown }): void {

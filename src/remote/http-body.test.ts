@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { releaseChunk } from "#content";
 import {
   bodyBytes,
   type Framing,
@@ -8,10 +9,11 @@ import {
   readUntil,
 } from "./http-body.ts";
 
-/** Bytes that come in the given pieces. */
-function rawOf(...pieces: readonly string[]): RawBytes {
-  const waiting = pieces.map((piece) => Buffer.from(piece, "latin1") as Uint8Array);
+/** Bytes that come in the given pieces, each a buffer that can be given back. */
+function rawOf(...pieces: readonly string[]): RawBytes & { readonly received: ArrayBufferLike[] } {
+  const waiting = pieces.map((piece) => new Uint8Array(Buffer.from(piece, "latin1")) as Uint8Array);
   return {
+    received: waiting.map(({ buffer }) => buffer),
     read: async () => waiting.shift(),
     unread: (bytes) => void waiting.unshift(bytes),
   };
@@ -27,7 +29,12 @@ const piecesOf = (text: string) =>
 
 async function read(raw: RawBytes, framing: Framing): Promise<string> {
   let text = "";
-  for await (const bytes of bodyBytes(raw, framing)) text += Buffer.from(bytes).toString("latin1");
+  for await (const bytes of bodyBytes(raw, framing)) {
+    // Or who has done with it could not give it back.
+    expect(bytes.byteLength).toBe(bytes.buffer.byteLength);
+    text += Buffer.from(bytes).toString("latin1");
+    releaseChunk(bytes);
+  }
   return text;
 }
 

@@ -1,3 +1,5 @@
+import { cutPiece, dropRest } from "./own-bytes.ts";
+
 /** How an HTTP/1.1 message says where its body ends (RFC 9112, 6.3). */
 export type Framing =
   | { readonly kind: "length"; readonly bytes: number }
@@ -61,9 +63,12 @@ function framingOf(status: number, headers: Headers): Framing {
 
 /** What a body is read from: raw bytes of the connection, and a way to give back what is too much. */
 export interface RawBytes {
-  /** Some bytes, or undefined when the other side has ended the connection. */
+  /**
+   * Some bytes, up to the end of a buffer that is nobody else's; or undefined when the other side has
+   * ended the connection.
+   */
   read(): Promise<Uint8Array | undefined>;
-  /** Gives back bytes that belong to what follows. */
+  /** Gives back the last of the bytes that were read: they belong to what follows. */
   unread(bytes: Uint8Array): void;
 }
 
@@ -75,22 +80,28 @@ export class CutShort extends Error {
 const CHUNK_LINE_BYTES_MAX = 4096;
 
 /**
- * The bytes of a body, piece by piece as they come.
+ * The bytes of a body, piece by piece as they come, each all of its buffer.
  *
  * @throws {CutShort} when they end before the body does, {@link InvalidHttp} for broken chunks
  */
 export async function* bodyBytes(raw: RawBytes, framing: Framing): AsyncGenerator<Uint8Array> {
   if (framing.kind === "length") yield* exactly(raw, framing.bytes);
   else if (framing.kind === "chunked") yield* dechunked(raw);
-  else for (let bytes = await raw.read(); bytes; bytes = await raw.read()) yield bytes;
+  else yield* untilEnd(raw);
+}
+
+async function* untilEnd(raw: RawBytes): AsyncGenerator<Uint8Array> {
+  for (let bytes = await raw.read(); bytes; bytes = await raw.read()) {
+    yield cutPiece(bytes, bytes.byteLength).piece;
+  }
 }
 
 async function* exactly(raw: RawBytes, sizeBytes: number): AsyncGenerator<Uint8Array> {
   for (let leftBytes = sizeBytes; leftBytes > 0; ) {
     const bytes = await raw.read();
     if (bytes === undefined) throw new CutShort("The connection ended inside of a body");
-    if (bytes.byteLength > leftBytes) raw.unread(bytes.subarray(leftBytes));
-    const piece = bytes.subarray(0, leftBytes);
+    const { piece, rest } = cutPiece(bytes, leftBytes);
+    if (rest.byteLength > 0) raw.unread(rest);
     leftBytes -= piece.byteLength;
     yield piece;
   }
@@ -131,12 +142,10 @@ export async function readUntil(raw: RawBytes, mark: string, bytesMax: number): 
     // Latin 1, in which a byte is a character and nothing is lost.
     text += Buffer.from(bytes.subarray(0, bytesMax + mark.length)).toString("latin1");
     const at = text.indexOf(mark, searchFrom);
-    if (at === -1) {
-      if (text.length > bytesMax) throw new InvalidHttp("A line without end");
-      continue;
-    }
-    const used = at + mark.length - had;
+    const used = at === -1 ? bytes.byteLength : at + mark.length - had;
     if (used < bytes.byteLength) raw.unread(bytes.subarray(used));
-    return text.slice(0, at);
+    else dropRest(bytes);
+    if (at !== -1) return text.slice(0, at);
+    if (text.length > bytesMax) throw new InvalidHttp("A line without end");
   }
 }

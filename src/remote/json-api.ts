@@ -95,7 +95,7 @@ export class RemoteJsonApi {
     return {
       status: answer.status,
       // An error may repeat what it was sent, and its words are shown.
-      body: parseJson(answer.status < 400 ? text : redact(text)),
+      body: parseJson(text, answer.status < 400 ? undefined : redact),
     };
   }
 
@@ -211,9 +211,11 @@ function redactor(
   return (text) => secrets.reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
 }
 
-function parseJson(text: string): unknown {
+/** Secrets are taken out of what was parsed: in the text, JSON may have escaped them. */
+function parseJson(text: string, redact?: (text: string) => string): unknown {
   try {
-    return JSON.parse(text);
+    if (redact === undefined) return JSON.parse(text);
+    return JSON.parse(text, (_, value) => (typeof value === "string" ? redact(value) : value));
   } catch {
     return undefined;
   }

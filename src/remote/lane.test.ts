@@ -39,7 +39,7 @@ describe("a lane", () => {
   });
 
   test.each([
-    [[200, 100], 12],
+    [[200, 100], 16],
     [[200, 3], 0],
     [[], 0],
   ])("has so many places to spare after answers of %p ms: %d", async (answersMs, spare) => {

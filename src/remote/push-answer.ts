@@ -45,11 +45,11 @@ const MISSING_NAMED_MAX = 5;
  * `upload-range`, `registry-rate-limited`, `registry-error`.
  */
 export async function pushFailure(answer: Answer, context: AnswerContext): Promise<Failure> {
-  const text = context.redact(await readText(answer, context.stallMs));
+  const text = await readText(answer, context.stallMs);
   const meaning = withoutNames(text, answer.asked.subject);
   const said: Said = { answer, context, text, meaning, codes: codesIn(text) };
   const { code, hint, found } = verdictOf(said);
-  const words = isWebPage(answer) ? " with a web page" : wordsIn(text);
+  const words = isWebPage(answer) ? " with a web page" : wordsIn(text, context.redact);
   const transient = code === "registry-error" || code === "registry-rate-limited";
   const isPassing = transient && isTransient(answer);
   const waitMs = isPassing

@@ -69,6 +69,22 @@ describe("where an upload goes on", () => {
   });
 });
 
+test("a source that breaks is no fault of the network, and is told as it is", async () => {
+  await using registry = await startQuirkyRegistry();
+  const image = await imageToPush([LAYER_BYTES]);
+  const error = new TypeError("a bug in the source");
+  let opened = 0;
+  const broken = {
+    async fetch() {
+      opened += 1;
+      return new ReadableStream<Uint8Array>({ pull: () => Promise.reject(error) });
+    },
+  };
+  const pushing = targetAt(registry.address).pushBlob(layerOf(image), broken, { signal });
+  await expect(pushing).rejects.toBe(error);
+  expect(opened).toBe(1);
+});
+
 describe("a list of referrers under its tag", () => {
   const signatureOf = (image: PushedImage, seed: string) => {
     const { mediaType, digest, size } = image.manifest;

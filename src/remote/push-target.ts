@@ -147,6 +147,7 @@ export class PushTarget extends Repository implements Target {
     await this.#readBack(manifest, errand, tag);
     if (subject === undefined || answer.headers.has("oci-subject")) return;
     const list = new ReferrersList({
+      clock: this.#client.clock,
       source: this,
       serial: this.#options.referrerLists,
       repository: this.#name,

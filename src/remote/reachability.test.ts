@@ -47,7 +47,10 @@ test("a call that finds nobody says nothing about a host that answered another o
   reachability.foundNobody(failure);
   call.reject(failure);
   expect(await failureOf(call.ended)).toBe(failure);
-  expect(reachability.downBecause("full")).toBeUndefined();
+  const next = startCall(reachability);
+  await next.begun;
+  next.resolve("next");
+  expect(await next.ended).toBe("next");
 });
 
 test("a failure that is not about reaching the host leaves it up, and the next call goes ahead", async () => {

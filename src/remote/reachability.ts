@@ -56,14 +56,6 @@ export class Reachability {
     this.#lastNobody = failure;
   }
 
-  /**
-   * The failure that calls of this patience get at the moment, or undefined. What one attempt found
-   * is enough for those who would make only one, and not for those who would try on.
-   */
-  downBecause(patience: CallPatience): Failure | undefined {
-    return this.#downFor(patience)?.failure;
-  }
-
   /** Runs a task with all its attempts, when the host is worth it. */
   async run<T>(call: Call, task: () => Promise<T>): Promise<T> {
     for (;;) {
@@ -75,6 +67,7 @@ export class Reachability {
     }
   }
 
+  /** What one attempt found is enough for those who would make only one, and not for those who would try on. */
   #downFor(patience: CallPatience): Down | undefined {
     const down = this.#down;
     if (down === undefined || this.#clock.monotonic() >= down.untilMs) return undefined;

@@ -98,11 +98,6 @@ export class RegistryClient {
     });
   }
 
-  /** Whether calls fail at once for the moment, because nobody could be reached. */
-  get isUnreachable(): boolean {
-    return this.#reachability.downBecause("full") !== undefined;
-  }
-
   /** What connections to this registry carry, or to where it redirects. */
   get endurance(): Endurance {
     return this.#ports.lane.endurance;

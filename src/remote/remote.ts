@@ -139,14 +139,6 @@ export class Remote {
     });
   }
 
-  /**
-   * Whether requests for this registry fail at once for the moment: it could not be reached at all
-   * (name, connection, time-out) through all attempts of an earlier call, less than half a minute ago.
-   */
-  isUnreachable(reference: Reference, access: Access): boolean {
-    return this.#client(reference, access).isUnreachable;
-  }
-
   /** Ends what goes on behind the callers' backs: requests for tokens, connections at rest. */
   close(): void {
     this.#connections.close();

@@ -87,6 +87,7 @@ export class SendingBody {
   #rest: Uint8Array = new Uint8Array();
   #sentBytes = 0;
   #isOver = false;
+  #broken: { readonly error: unknown } | undefined;
 
   constructor(body: SizedBody, options: SendingOptions) {
     this.#body = body;
@@ -94,7 +95,7 @@ export class SendingBody {
     this.stream = new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
-          const piece = await this.#next();
+          const piece = await this.#nextOrBreak();
           if (piece === undefined) controller.close();
           else controller.enqueue(piece);
         },
@@ -103,6 +104,11 @@ export class SendingBody {
       // Nothing is read before it can be sent.
       { highWaterMark: 0 },
     );
+  }
+
+  /** What the source threw, which is no fault of the network; undefined while it did not. */
+  get broken(): { readonly error: unknown } | undefined {
+    return this.#broken;
   }
 
   /** The headers with the length of this body. */
@@ -118,6 +124,16 @@ export class SendingBody {
       await this.#reader?.cancel();
     } catch {
       // A source that broke has told so where it was read.
+    }
+  }
+
+  async #nextOrBreak(): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#next();
+    } catch (error) {
+      // A source that was given back ends early, and that is no news.
+      if (!this.#isOver) this.#broken ??= { error };
+      throw error;
     }
   }
 

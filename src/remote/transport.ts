@@ -105,6 +105,7 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
     return { ...answer, url, asked, signal };
   } catch (error) {
     signal.throwIfAborted();
+    if (sending?.broken !== undefined) throw sending.broken.error;
     if (error instanceof Failure) throw error;
     if (deadline.signal.aborted) throw headersTimedOut(asked, deadline.ms);
     throw networkFailure(error, asked);
