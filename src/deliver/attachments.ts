@@ -26,6 +26,12 @@ export const ATTACHMENT_DEPTH_MAX = 4;
  */
 const ATTACHMENT_BYTES_MAX = 64 * 1024 * 1024;
 
+/**
+ * What the documents of all attachments of one image may weigh, in bytes; they are held in memory. Real ones
+ * have a few kilobytes each.
+ */
+export const ATTACHMENT_DOCUMENTS_BYTES_MAX: number = 4 * 1024 * 1024;
+
 /** How many documents one attachment may have, and how deep; real ones have one. */
 const DOCUMENTS_MAX = 64;
 const TREE_DEPTH_MAX = 4;

@@ -1,6 +1,7 @@
-import { Failure, isFailure, type Limiter } from "#base";
+import { Failure, formatBytes, isFailure, type Limiter } from "#base";
 import {
   digestOf,
+  type Fetcher,
   type ImageGraph,
   type ResolveOptions,
   type Source,
@@ -17,6 +18,7 @@ import {
 import type { Reference } from "#reference";
 import {
   ATTACHMENT_DEPTH_MAX,
+  ATTACHMENT_DOCUMENTS_BYTES_MAX,
   ATTACHMENTS_MAX,
   type AttachmentDocument,
   type AttachmentTree,
@@ -39,8 +41,10 @@ export interface Attaching {
   readonly origin: Origin;
   readonly declared: Reference;
   readonly graph: ImageGraph;
-  /** Whether the image itself has only now become complete under its name. */
+  /** Whether the image has moved, or something of it is still to come. */
   readonly isMoved: boolean;
+  /** Whether the image became complete under its name: nothing is named beside one that did not. */
+  readonly isWhole: Promise<boolean>;
   /** Counts a blob that is about to come. */
   readonly count: (blob: Descriptor) => Promise<void>;
   /** Puts a document into the store, over what is there too. */
@@ -59,6 +63,9 @@ export interface AttachmentCarriers {
  * Brings what belongs to an image beside its own graph, and names it in the store (C-123): what refers to
  * it by `subject`, under the fallback tag of the specification, and what stands under cosign's tags. It
  * comes from the source of the image and from the folders.
+ *
+ * What there is is asked for and read while the image is still on its way: these are many round trips and
+ * few bytes. Blobs of it, and its names, wait until the image is complete.
  *
  * What was brought once stays as long as its image is declared, also when the source no longer lists it: a
  * signature that was true stays true, and a registry that forgot its list must not make the site's
@@ -86,8 +93,11 @@ export async function bringAttachments(
     seen: new Set(),
     troubles: [],
     moved: { bytes: 0 },
+    documents: { bytes: 0 },
   };
-  await settleAll([...subjectsOf(image.graph)].map((each) => around(each, 0, errand)));
+  const subjects = [...subjectsOf(image.graph)];
+  await settleAll(subjects.map((each) => around(each, 0, image.isWhole, errand)));
+  if (!(await image.isWhole)) return 0;
   const message = describeTroubles(errand);
   if (message !== undefined) emit({ type: "warning", image: origin.image, message });
   if (errand.isSourceAsked && errand.troubles.length === 0) {
@@ -134,20 +144,31 @@ interface Errand {
   readonly seen: Set<Digest>;
   readonly troubles: Failure[];
   readonly moved: { bytes: number };
+  /** What was read, or is about to be. */
+  readonly documents: { bytes: number };
 }
 
-/** All requests about one digest at once: each is a round trip and next to no bytes. */
-async function around(subject: Digest, depth: number, errand: Errand): Promise<void> {
+/**
+ * All requests about one digest at once: each is a round trip and next to no bytes.
+ *
+ * @param isThere whether what has the digest is in the store, once that is decided
+ */
+async function around(
+  subject: Digest,
+  depth: number,
+  isThere: Promise<boolean>,
+  errand: Errand,
+): Promise<void> {
   if (errand.subjects.has(subject)) return;
   errand.subjects.add(subject);
   const tags = depth === 0 ? cosignTags(subject) : [];
   await settleAll([
-    bringReferrers(subject, depth, errand),
-    ...tags.map((tag) => orTrouble(errand, () => bringTag(tag, errand))),
+    bringReferrers(subject, depth, isThere, errand),
+    ...tags.map((tag) => orTrouble(errand, () => bringTag(tag, isThere, errand))),
   ]);
 }
 
-async function bringTag(tag: string, errand: Errand): Promise<void> {
+async function bringTag(tag: string, isThere: Promise<boolean>, errand: Errand): Promise<void> {
   const { image, context } = errand;
   const name = attachmentName(image.declared, tag);
   const root =
@@ -155,8 +176,8 @@ async function bringTag(tag: string, errand: Errand): Promise<void> {
     (await lookupInFolders(name, context))?.root;
   if (root === undefined) return;
   admit(root, errand);
-  await bring(await readTree(root, errand), errand);
-  await nameIt(name, root, errand);
+  const tree = await readTree(root, errand);
+  if (await bringAfter(isThere, tree, errand)) await nameIt(name, root, errand);
 }
 
 async function resolveTag(tag: string, errand: Errand): Promise<Descriptor | undefined> {
@@ -168,13 +189,45 @@ async function resolveTag(tag: string, errand: Errand): Promise<Descriptor | und
   }
 }
 
-async function bringReferrers(subject: Digest, depth: number, errand: Errand): Promise<void> {
-  const { image, context } = errand;
+async function bringReferrers(
+  subject: Digest,
+  depth: number,
+  isThere: Promise<boolean>,
+  errand: Errand,
+): Promise<void> {
   const listed = await listReferrers(subject, errand);
-  const brought = await settleAll(
-    listed.map((each) => orTrouble(errand, () => bringReferrer(each, subject, errand))),
+  const read = await settleAll(
+    listed.map((each) => orTrouble(errand, () => readReferrer(each, subject, errand))),
   );
-  const entries = brought.filter((entry) => entry !== undefined);
+  const referrers = read
+    .filter((tree) => tree !== undefined)
+    .map((tree) => ({ tree, isHere: bringAfter(isThere, tree, errand) }));
+  const isDeepest = depth + 1 >= ATTACHMENT_DEPTH_MAX;
+  await settleAll([
+    nameReferrers(subject, referrers, errand),
+    ...(isDeepest ? [] : referrers).map(({ tree, isHere }) =>
+      around(tree.root.descriptor.digest, depth + 1, isHere, errand),
+    ),
+  ]);
+}
+
+/** A referrer on its way, and whether it is in the store, once that is decided. */
+interface Referrer {
+  readonly tree: AttachmentTree;
+  readonly isHere: Promise<boolean>;
+}
+
+/** Lists those that came under the name for it. */
+async function nameReferrers(
+  subject: Digest,
+  referrers: readonly Referrer[],
+  errand: Errand,
+): Promise<void> {
+  const { image, context } = errand;
+  const areHere = await settleAll(referrers.map(({ isHere }) => isHere));
+  const entries = referrers
+    .filter((_, i) => areHere[i])
+    .map(({ tree: { root } }) => referrerEntry(root.descriptor, root.document, root.bytes));
   if (entries.length === 0) return;
   await orTrouble(errand, async () => {
     const bytes = formatReferrers(entries);
@@ -183,8 +236,6 @@ async function bringReferrers(subject: Digest, depth: number, errand: Errand): P
     if (!(await context.store.lease(list))) await writeContent(context.store, list, bytes);
     await nameIt(referrersName(image.declared, subject), list, errand);
   });
-  if (depth + 1 >= ATTACHMENT_DEPTH_MAX) return;
-  await settleAll(entries.map(({ digest }) => around(digest, depth + 1, errand)));
 }
 
 /** By all who know some: the store, which keeps what it has, the folders, and the source. */
@@ -210,28 +261,55 @@ async function carriedReferrers(
   return bytes === undefined ? [] : listedIn(bytes);
 }
 
-async function bringReferrer(
+async function readReferrer(
   descriptor: Descriptor,
   subject: Digest,
   errand: Errand,
-): Promise<Descriptor> {
+): Promise<AttachmentTree> {
   admit(descriptor, errand);
   const tree = await readTree(descriptor, errand);
-  const { document, bytes } = tree.root;
   // What a list says is only a claim; the referrer's own bytes are what was signed.
-  if (document.subject?.digest !== subject) throw refersElsewhere(descriptor, subject);
-  await bring(tree, errand);
-  return referrerEntry(tree.root.descriptor, document, bytes);
+  if (tree.root.document.subject?.digest !== subject) throw refersElsewhere(descriptor, subject);
+  return tree;
 }
 
 /** @throws {Failure} `attachments-too-many` when there is no room for one more */
 function admit({ digest }: Descriptor, { seen, image }: Errand): void {
-  if (seen.size >= ATTACHMENTS_MAX && !seen.has(digest)) throw tooMany(image.origin.image);
+  if (seen.size >= ATTACHMENTS_MAX && !seen.has(digest)) {
+    throw tooMany(image.origin.image, "there are more", `at most ${ATTACHMENTS_MAX}`);
+  }
   seen.add(digest);
 }
 
-function readTree(root: Descriptor, { reader, options }: Errand): Promise<AttachmentTree> {
-  return readAttachment(root, reader.fetcher(root), options);
+/** @throws {Failure} `attachments-too-many` when there is no room for its documents */
+function readTree(root: Descriptor, errand: Errand): Promise<AttachmentTree> {
+  const { reader, options, documents, image } = errand;
+  const fetcher = reader.fetcher(root);
+  const bounded: Fetcher = {
+    async fetch(document, call) {
+      if (documents.bytes + document.size > ATTACHMENT_DOCUMENTS_BYTES_MAX) {
+        const bytesMax = formatBytes(ATTACHMENT_DOCUMENTS_BYTES_MAX);
+        throw tooMany(image.origin.image, "their manifests are larger", `at most ${bytesMax}`);
+      }
+      documents.bytes += document.size;
+      return fetcher.fetch(document, call);
+    },
+  };
+  return readAttachment(root, bounded, options);
+}
+
+/** Brings an attachment once what it belongs to is in the store, and tells whether it is there then. */
+async function bringAfter(
+  isThere: Promise<boolean>,
+  tree: AttachmentTree,
+  errand: Errand,
+): Promise<boolean> {
+  if (!(await isThere)) return false;
+  const isHere = await orTrouble(errand, async () => {
+    await bring(tree, errand);
+    return true;
+  });
+  return isHere === true;
 }
 
 /** Blobs first, then the documents, the root last: the name comes only when all is there. */
@@ -304,10 +382,10 @@ function refersElsewhere({ digest }: Descriptor, subject: Digest): Failure {
   });
 }
 
-function tooMany(image: string): Failure {
+function tooMany(image: string, found: string, expected: string): Failure {
   return new Failure({
     code: "attachments-too-many",
-    message: `Cannot bring all attachments of ${image}: there are more, expected at most ${ATTACHMENTS_MAX}`,
+    message: `Cannot bring all attachments of ${image}: ${found}, expected ${expected}`,
     hint: "Delete what nobody needs of what refers to the image at the registry",
   });
 }

@@ -5,6 +5,7 @@ import { createDeliverySite, incompleteNames } from "#test-support/delivery-site
 import type { Fault, ScriptedRequest } from "#test-support/scripted-world";
 import type { Folder } from "./context.ts";
 import type { DeliveryEvent } from "./event.ts";
+import { createDeliveryLines, type DeliveryLine } from "./journal.ts";
 import { DEFAULT_SHARES } from "./transfer.ts";
 
 const OS = "reg.test/os/kairos:v1";
@@ -592,7 +593,22 @@ describe("deliver() and the room on the disk", () => {
     await expect(running).rejects.toThrow(
       /5\.2 MB free, expected 25\.\d MB .* needs (?:19|20)\.\d MB more/,
     );
+    // Nobody can believe a size whose image is not named.
+    await expect(running).rejects.toThrow(`The most of it, 21.0 MB, is for ${APP}`);
     expect(blobsOf(site.world.requests)).toEqual([]);
+  });
+
+  test("leaves an end in the journal when it refuses", async () => {
+    const lineOf = createDeliveryLines();
+    const lines: DeliveryLine[] = [];
+    const emit = (event: DeliveryEvent) => {
+      const line = lineOf(event);
+      if (line !== undefined) lines.push(line);
+    };
+    const running = filledSite().run(SITE, { bytesFree: async () => 1, emit });
+    await expect(running).rejects.toMatchObject({ code: "store-full" });
+    expect(lines.map(({ kind }) => kind)).toEqual(["delivery-begun", "delivery-refused"]);
+    expect(lines[1]?.data).toMatchObject({ failure: { code: "store-full", image: null } });
   });
 
   test("needs none for what is here", async () => {

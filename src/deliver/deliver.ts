@@ -1,4 +1,4 @@
-import { type Clock, Limiter } from "#base";
+import { type Clock, isFailure, Limiter } from "#base";
 import type { Source, Store } from "#content";
 import type { Platform } from "#oci";
 import { type Plan, type PlannedImage, STAGE_NAMES, type StageName } from "#plan";
@@ -20,7 +20,7 @@ import { createRecord } from "./record.ts";
 import type { Runtime } from "./runtime.ts";
 import { settleAll } from "./settle-all.ts";
 import { type Carriers, deliverStage, skippedStage } from "./stage.ts";
-import { refuseWithoutRoom, survey } from "./survey.ts";
+import { refuseWithoutRoom, type SurveyedStage, survey } from "./survey.ts";
 import { createTally } from "./tally.ts";
 import { createTransfers, DEFAULT_SHARES, type LinkShares } from "./transfer.ts";
 import { createUploadStage, type UploadStage, wantsUpload } from "./upload.ts";
@@ -131,7 +131,7 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
   const wanted = beginStages(plan, options, carriers.requests, context);
   await readStagesAhead(wanted, carriers.requests, context);
   if (bytesFree !== undefined) {
-    refuseWithoutRoom(await survey(wanted.map(graphsOf), context), await bytesFree());
+    await requireRoom(wanted, bytesFree, context);
   }
   const uploadStage = openUploads(wanted, carriers, options, context);
   const loads = openLoads(wanted, options, context);
@@ -165,6 +165,10 @@ export async function deliver(plan: Plan, options: DeliverOptions): Promise<Deli
       await options.generations?.complete();
       if (loads !== undefined) kept = await options.generations?.kept();
     }
+  } catch (error) {
+    // What runs beside the fetches would wait for a registry that nobody needs any more.
+    context.stop(error);
+    throw error;
   } finally {
     // Neither waits for the other, and neither is left running when the other throws.
     const [uploading, loading] = [uploadStage?.finish(), loads?.finish(kept)];
@@ -209,8 +213,8 @@ function namesOf({ stages }: Plan): readonly string[] {
   return stages.flatMap(({ images }) => images.map(({ declared }) => formatReference(declared)));
 }
 
-function graphsOf({ name, works }: StageWork) {
-  return { name, graphs: works.map(({ graph }) => graph) };
+function imagesOf({ name, works }: StageWork): SurveyedStage {
+  return { name, images: works.map(({ image, graph }) => ({ image, graph })) };
 }
 
 /** The stages that are asked for, and nothing of them done yet. */
@@ -231,6 +235,24 @@ function beginStages(
     name,
     works: images.map((image) => beginImage(image, openSource(image), requests, context)),
   }));
+}
+
+/** @throws {Failure} `store-full`, which is told as well: what was begun is to have an end in the journal */
+async function requireRoom(
+  wanted: readonly StageWork[],
+  bytesFree: NonNullable<DeliverOptions["bytesFree"]>,
+  context: DeliveryContext,
+): Promise<void> {
+  const found = await survey(wanted.map(imagesOf), context);
+  try {
+    refuseWithoutRoom(found, await bytesFree());
+  } catch (error) {
+    if (isFailure(error)) {
+      const { code, message, hint } = error;
+      context.emit({ type: "delivery-refused", code, message, hint });
+    }
+    throw error;
+  }
 }
 
 /** Undefined when nothing is to be uploaded: then the local registry is not even asked. */

@@ -59,7 +59,8 @@ export async function estimate(plan: Plan, options: EstimateOptions): Promise<Es
       const works = images.map((image) =>
         beginImage(image, options.openSource(image), requests, context),
       );
-      return { name, graphs: await settleAll(works.map(size)) };
+      const graphs = await settleAll(works.map(size));
+      return { name, images: works.map(({ image }, i) => ({ image, graph: graphs[i] })) };
     }),
   );
   return { ...(await survey(stages, context)), unsized };

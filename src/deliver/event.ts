@@ -13,6 +13,9 @@ import type { StageName } from "#plan";
  */
 export type ImageOutcome = "delivered" | "present" | "stood" | "failed" | "skipped";
 
+/** With these an image is complete in the store under its name. */
+export const COMPLETE: ReadonlySet<ImageOutcome> = new Set(["delivered", "present", "stood"]);
+
 /** Why one image was not delivered. Fit to print: it holds no secret and no unescaped server text. */
 export interface DeliveryFailure {
   /** The reference as declared, normalised: the image's name everywhere in a delivery. */
@@ -382,6 +385,13 @@ export type DeliveryEvent = { /** Milliseconds since 1970. */ readonly at: numbe
       readonly ms: number;
       /** Given when and only when the outcome is `failed`. */
       readonly failure?: LoadFailure;
+    }
+  /** Nothing of it is begun, for the disk can't hold it; there is no summary, and `deliver` rejects. */
+  | {
+      readonly type: "delivery-refused";
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string;
     }
   | { readonly type: "delivery-done"; readonly summary: DeliverySummary }
 );

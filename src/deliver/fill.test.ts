@@ -83,9 +83,15 @@ function registryOf(bytes: Uint8Array<ArrayBuffer>, script: Scripted = {}) {
   return { fetcher, ...seen, seen };
 }
 
-function lanesOf(max: number, rangeBytesMin = 64 * KIB): Lanes & { refused: number } {
+function lanesOf(
+  max: number,
+  requestBytesMax = Number.POSITIVE_INFINITY,
+): Lanes & { refused: number } {
   const lanes = {
-    rangeBytesMin,
+    rangeBytesMin: 64 * KIB,
+    get requestBytesMax() {
+      return lanes.refused === 0 ? requestBytesMax : Number.POSITIVE_INFINITY;
+    },
     refused: 0,
     wantsMore: (count: number) => lanes.refused === 0 && count < max,
     runSpare: (task: () => Promise<void>) => task(),
@@ -101,11 +107,12 @@ async function fillStore(
   script: Scripted,
   max: number,
   have: readonly ByteRange[] = [],
+  requestBytesMax = Number.POSITIVE_INFINITY,
 ) {
   const { bytes, blob } = content;
   const store = createMemoryStore();
   const registry = registryOf(bytes, script);
-  const lanes = lanesOf(max);
+  const lanes = lanesOf(max, requestBytesMax);
   let bytesArrived = 0;
   let resumes = 0;
   await using ingest = await store.ingest(blob);
@@ -176,6 +183,17 @@ describe("fill()", () => {
     expect(bytesArrived).toBe(4_000 * KIB);
     // A connection whose tail was taken over is closed with at most the piece that was under way.
     expect(registry.bytesSent - bytesArrived).toBeLessThan(registry.asked.length * 16 * KIB);
+  });
+
+  test("takes over what nobody asked for yet, and closes few connections for it", async () => {
+    const content = contentOf(4_000 * KIB);
+    const whole = await fillStore(content, {}, 4);
+    const bounded = await fillStore(content, {}, 4, [], 256 * KIB);
+    const wasted = ({ registry, bytesArrived }: typeof whole) => registry.bytesSent - bytesArrived;
+    expect(bounded.registry.openMax).toBe(4);
+    expect(bounded.bytesArrived).toBe(4_000 * KIB);
+    expect(bounded.registry.asked.every(({ start, end }) => end - start <= 256 * KIB)).toBe(true);
+    expect(wasted(bounded)).toBeLessThan(wasted(whole));
   });
 
   test("gives a range back to the connection it was taken from when parts are not served", async () => {
@@ -250,9 +268,10 @@ describe("fill()", () => {
         fc.array(fc.integer({ min: 64 * KIB, max: 400 * KIB }), { maxLength: 10 }),
         fc.integer({ min: 1, max: 4 }),
         fc.boolean(),
-        async (have, cuts, max, servesParts) => {
+        fc.constantFrom(100 * KIB, 256 * KIB, Number.POSITIVE_INFINITY),
+        async (have, cuts, max, servesParts, requestBytesMax) => {
           const script = { cutAfter: (n: number) => cuts[n], servesParts };
-          const run = await fillStore(content, script, max, have);
+          const run = await fillStore(content, script, max, have, requestBytesMax);
           expect(run.bytesArrived).toBe(run.missingBytes);
         },
       ),

@@ -28,6 +28,8 @@ export interface Filling {
 export interface Lanes {
   /** Nothing smaller than this is given to a connection of its own now, in bytes. */
   readonly rangeBytesMin: number;
+  /** No more than this is asked for in one request now, in bytes. */
+  readonly requestBytesMax: number;
   /** Whether one more connection would pay now, with `count` at work. */
   wantsMore(count: number): boolean;
   /** Runs a further connection if there is a place for it. */
@@ -157,24 +159,45 @@ function pieceOf({ start, end }: ByteRange): Piece {
   return { offset: start, end, receivedTo: start, askedTo: start };
 }
 
-/** The piece with the longest tail that is worth a connection of its own. */
-function tailOf(active: ReadonlySet<Piece>, bytesMin: number): Piece | undefined {
-  const left = (piece: Piece) => piece.end - piece.receivedTo;
-  const longest = [...active].reduce<Piece | undefined>(
-    (best, piece) => (best === undefined || left(piece) > left(best) ? piece : best),
-    undefined,
-  );
-  return longest !== undefined && left(longest) >= 2 * bytesMin ? longest : undefined;
+/**
+ * The start of the longest tail that is worth a connection of its own. What nobody asked for yet goes
+ * first: a connection that loses what it was asked for must be closed, with all that is on its way.
+ */
+function tailOf(active: ReadonlySet<Piece>, bytesMin: number): Tail | undefined {
+  const unasked = longest(active, ({ receivedTo, askedTo }) => Math.max(receivedTo, askedTo));
+  if (unasked !== undefined && unasked.piece.end - unasked.start >= bytesMin) return unasked;
+  const asked = longest(active, ({ receivedTo }) => receivedTo);
+  if (asked === undefined || asked.piece.end - asked.start < 2 * bytesMin) return undefined;
+  return asked;
 }
 
-/** Takes the second half of what the longest piece has still before it. */
+interface Tail {
+  readonly piece: Piece;
+  readonly start: number;
+}
+
+function longest(active: ReadonlySet<Piece>, startOf: (piece: Piece) => number): Tail | undefined {
+  let best: Tail | undefined;
+  for (const piece of active) {
+    const start = startOf(piece);
+    if (best === undefined || piece.end - start > best.piece.end - best.start)
+      best = { piece, start };
+  }
+  return best;
+}
+
+/** Takes the second half of the longest tail, or all of it when its halves are too small. */
 function split(active: ReadonlySet<Piece>, bytesMin: number): Piece | undefined {
-  const piece = tailOf(active, bytesMin);
-  if (piece === undefined) return undefined;
-  const middle = Math.ceil((piece.receivedTo + piece.end) / 2);
-  const tail = pieceOf({ start: middle, end: piece.end });
-  piece.end = middle;
-  return tail;
+  const tail = tailOf(active, bytesMin);
+  if (tail === undefined) return undefined;
+  const { piece, start } = tail;
+  const isDivided = piece.end - start >= 2 * bytesMin;
+  const taken = pieceOf({
+    start: isDivided ? Math.ceil((start + piece.end) / 2) : start,
+    end: piece.end,
+  });
+  piece.end = taken.offset;
+  return taken;
 }
 
 /** Connection after connection, as long as each brings something. */
@@ -182,7 +205,8 @@ async function fetchPiece(piece: Piece, filling: Work, onChunk: () => void): Pro
   for (;;) {
     const before = piece.offset;
     try {
-      return await stream(piece, filling, onChunk);
+      while (piece.offset < piece.end) await stream(piece, filling, onChunk);
+      return;
     } catch (error) {
       if (piece.offset >= piece.end && isFailure(error)) return;
       const hasMoved = piece.offset - before >= PROGRESS_BYTES;
@@ -195,9 +219,10 @@ async function fetchPiece(piece: Piece, filling: Work, onChunk: () => void): Pro
 }
 
 async function stream(piece: Piece, work: Work, onChunk: () => void): Promise<void> {
-  const { blob, ingest, fetcher, signal, onBytes, areRangesIgnored } = work;
+  const { blob, ingest, fetcher, signal, onBytes, lanes, areRangesIgnored } = work;
   // Where parts are not served, the end of the blob is the one end that can be asked for.
-  const range = { start: piece.offset, end: areRangesIgnored ? blob.size : piece.end };
+  const end = Math.min(piece.end, piece.offset + lanes.requestBytesMax);
+  const range = { start: piece.offset, end: areRangesIgnored ? blob.size : end };
   const isWhole = range.start === 0 && range.end === blob.size;
   piece.receivedTo = piece.offset;
   piece.askedTo = range.end;
@@ -221,5 +246,5 @@ async function stream(piece: Piece, work: Work, onChunk: () => void): Promise<vo
     if (piece.offset >= piece.end && piece.end < range.end) return;
     onChunk();
   }
-  if (piece.offset < piece.end) throw contentTooShort(blob, piece.offset);
+  if (piece.offset < Math.min(piece.end, range.end)) throw contentTooShort(blob, piece.offset);
 }

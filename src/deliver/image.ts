@@ -222,45 +222,59 @@ async function bringImage(
   const { graph } = work;
 
   const lacking = await lackingBlobs(work, graph, context);
-  // When one fails the others are let finish: the next delivery finds them, and images share them.
-  await settleAll(lacking.map(bring));
-  const manifests: GraphDocument[] = [];
-  for (const document of graph.documents) {
-    const { descriptor } = document;
-    const isHere = work.reader.isStored(descriptor) && (await store.lease(descriptor));
-    if (!isHere) manifests.push(document);
-  }
-  for (const { descriptor, bytes } of manifests.toReversed()) {
-    await writeManifest(store, descriptor, bytes);
-  }
+  const manifests = await lackingManifests(work, graph, context);
   const wasNamed = named?.digest === root.digest;
-  if (!wasNamed) await store.name(work.image, root);
-  await warnAbout(work, graph, context);
-  const wasComplete = wasNamed && lacking.length + manifests.length + work.bytesMoved === 0;
-  await attach(work, graph, { isMoved: !wasComplete }, { requests, transfers }, context);
-  return { outcome: wasComplete ? "present" : "delivered", digest: root.digest };
+  const isMoved = !wasNamed || lacking.length + manifests.length + work.bytesMoved > 0;
+  const complete = async () => {
+    // When one fails the others are let finish: the next delivery finds them, and images share them.
+    await settleAll(lacking.map(bring));
+    for (const { descriptor, bytes } of manifests.toReversed()) {
+      await writeManifest(store, descriptor, bytes);
+    }
+    if (!wasNamed) await store.name(work.image, root);
+    await warnAbout(work, graph, context);
+  };
+  await withAttachments(complete, work, { graph, isMoved }, { requests, transfers }, context);
+  return { outcome: isMoved ? "delivered" : "present", digest: root.digest };
 }
 
-/** What belongs to an image comes when the image is complete under its name, and can't undo that. */
-async function attach(
+/**
+ * Completes an image and brings what belongs to it. Both begin at once, so that the many small requests
+ * for attachments are answered while blobs move; what is found comes when the image is complete under
+ * its name, and can't undo that.
+ */
+async function withAttachments(
+  complete: () => Promise<void>,
   work: ImageWork,
-  graph: ImageGraph,
-  { isMoved }: { readonly isMoved: boolean },
+  { graph, isMoved }: { readonly graph: ImageGraph; readonly isMoved: boolean },
   carriers: { readonly requests: Limiter; readonly transfers: Transfers },
   context: DeliveryContext,
 ): Promise<void> {
   const { declared } = work.planned;
-  const bytesMoved = await bringAttachments(
+  const failed = new AbortController();
+  const signal = AbortSignal.any([context.signal, failed.signal]);
+  const { promise: isWhole, resolve } = Promise.withResolvers<boolean>();
+  const completing = complete().then(
+    () => resolve(true),
+    (error: unknown) => {
+      resolve(false);
+      failed.abort(error);
+      throw error;
+    },
+  );
+  const attaching = bringAttachments(
     {
-      ...{ origin: work, declared, graph, isMoved },
+      ...{ origin: work, declared, graph, isMoved, isWhole },
       count: (blob) => countBlob(blob, context),
       write: ({ descriptor, bytes }) => writeManifest(context.store, descriptor, bytes),
       onFound: (blobs) => tellMore(work, graph, blobs, context),
     },
     carriers,
-    context,
-  );
-  work.bytesMoved += bytesMoved;
+    { ...context, signal },
+  ).then((bytesMoved) => {
+    work.bytesMoved += bytesMoved;
+  });
+  await settleAll([completing, attaching]);
 }
 
 /** Over what is there too: a manifest that went bad on disk is put right. */
@@ -395,6 +409,21 @@ async function lackingBlobs(
     else if (bytesHere < size) {
       emit({ type: "blob-done", image, digest, size, bytesHere, bytesMoved: 0 });
     }
+  }
+  return lacking;
+}
+
+/** What is still to be written of the manifests, the root first. */
+async function lackingManifests(
+  { reader }: ImageWork,
+  { documents }: ImageGraph,
+  { store }: DeliveryContext,
+): Promise<readonly GraphDocument[]> {
+  const lacking: GraphDocument[] = [];
+  for (const document of documents) {
+    const { descriptor } = document;
+    const isHere = reader.isStored(descriptor) && (await store.lease(descriptor));
+    if (!isHere) lacking.push(document);
   }
   return lacking;
 }

@@ -52,6 +52,8 @@ export function createDeliveryLines(): (event: DeliveryEvent) => DeliveryLine | 
       }
       case "local-registry-failed":
         return line("local-registry-failed", { failure: brief(event.failure) });
+      case "delivery-refused":
+        return line("delivery-refused", { failure: brief({ ...event, image: null }) });
       case "delivery-done":
         return line("delivery-done", summaryOf(event));
       default:

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createManualClock } from "#test-support/clock";
-import { createLanes } from "./lanes.ts";
+import { createLanes, type RegistryPace } from "./lanes.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -9,18 +9,22 @@ const MIB = 1024 * KIB;
 function lanesAfter(
   ms: number,
   bytesPerMs: number,
-  { spare = 1, connections = 1 }: { readonly spare?: number; readonly connections?: number } = {},
+  {
+    spare = 1,
+    connections = 1,
+    pace = {},
+  }: {
+    readonly spare?: number;
+    readonly connections?: number;
+    readonly pace?: RegistryPace;
+  } = {},
 ) {
   const clock = createManualClock();
-  let isRefused = false;
   const lanes = createLanes({
     clock,
     spareTransfers: () => spare,
     runSpare: (task) => task(),
-    arePartsRefused: () => isRefused,
-    refuse: () => {
-      isRefused = true;
-    },
+    pace,
   });
   lanes.wantsMore(connections);
   for (let passedMs = 0; passedMs <= ms; passedMs += 10) {
@@ -59,5 +63,26 @@ describe("a blob", () => {
     expect(lanesAfter(1_000, 50).rangeBytesMin).toBe(64 * KIB);
     expect(lanesAfter(1_000, 2_000).rangeBytesMin).toBeGreaterThan(0.9 * MIB);
     expect(lanesAfter(1_000, 2_000).rangeBytesMin).toBeLessThan(1.1 * MIB);
+  });
+
+  test("is asked for in requests of two seconds each where connections are slow", () => {
+    expect(lanesAfter(1_000, 50).requestBytesMax).toBe(256 * KIB);
+    expect(lanesAfter(1_000, 2_000).requestBytesMax).toBeWithin(3.5 * MIB, 4.5 * MIB);
+    expect(lanesAfter(1_000, 10_000).requestBytesMax).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("is asked for as the last one of its registry was, and the first one at once", () => {
+    const pace: RegistryPace = {};
+    expect(lanesAfter(0, 0, { pace }).requestBytesMax).toBe(Number.POSITIVE_INFINITY);
+    lanesAfter(1_000, 50, { pace });
+    expect(lanesAfter(0, 0, { pace }).requestBytesMax).toBe(256 * KIB);
+    lanesAfter(1_000, 10_000, { pace });
+    expect(lanesAfter(0, 0, { pace }).requestBytesMax).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("is asked for in one request where the registry serves no parts", () => {
+    const pace: RegistryPace = {};
+    lanesAfter(1_000, 50, { pace }).refuse();
+    expect(lanesAfter(1_000, 50, { pace }).requestBytesMax).toBe(Number.POSITIVE_INFINITY);
   });
 });

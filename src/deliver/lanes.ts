@@ -1,4 +1,5 @@
 import type { Clock } from "#base";
+import { SLOW_BYTES_PER_MS } from "#content";
 import type { Lanes } from "./fill.ts";
 
 /** No range is smaller: each costs a request, and its connection a slow start. */
@@ -7,14 +8,23 @@ const RANGE_BYTES_MIN = 64 * 1024;
 /** What a connection brings in so long a time is worth one of its own. */
 const RANGE_MS = 500;
 
+/**
+ * On slow connections a request asks for what comes in so long a time, so that what another connection
+ * takes over was mostly not asked for yet; and for no less, because each request costs a round trip.
+ */
+const REQUEST_MS = 2_000;
+const REQUEST_BYTES_MIN = 256 * 1024;
+
 /** Before that a connection has shown nothing of what it can do. */
 const MEASURE_MS = 100;
 
-/**
- * Connections that bring more than this each, in bytes per millisecond, have no need of another: what
- * limits is the line, or one of the machines. 8 MB/s is what TCP makes of 100 ms and a loss of 0.0005 %.
- */
-const SLOW_BYTES_PER_MS = 8_000;
+/** What a delivery has seen of one registry so far. */
+export interface RegistryPace {
+  /** What one connection brought of late; undefined before anything can be said. */
+  bytesPerMs?: number;
+  /** It serves no part of a blob that ends before the end. */
+  arePartsRefused?: boolean;
+}
 
 /** What of a delivery decides about the ranges of one blob. */
 export interface LaneOptions {
@@ -23,9 +33,8 @@ export interface LaneOptions {
   readonly spareTransfers: () => number;
   /** Runs a task on a place of the link that nobody waits for, or gives undefined. */
   readonly runSpare: (task: () => Promise<void>) => Promise<void> | undefined;
-  /** Whether the registry is known to serve no parts. */
-  readonly arePartsRefused: () => boolean;
-  readonly refuse: () => void;
+  /** Shared by all blobs that come from the registry, and kept up to date. */
+  readonly pace: RegistryPace;
 }
 
 /** Connections for the ranges of one blob, and what is seen of them. */
@@ -40,16 +49,21 @@ export interface BlobLanes extends Lanes {
  * to spare follows from what more of them have brought (`remote/concurrency.ts`).
  */
 export function createLanes(options: LaneOptions): BlobLanes {
-  const { clock, spareTransfers, runSpare, arePartsRefused, refuse } = options;
+  const { clock, spareTransfers, runSpare, pace } = options;
   let lanes = 1;
   let windowBeganMs: number | undefined;
   let windowBytes = 0;
-  /** What one connection brought of late; undefined before anything can be said. */
+  /** What one connection brought of this blob. */
   let bytesPerMs: number | undefined;
 
   return {
     get rangeBytesMin() {
       return Math.max(RANGE_BYTES_MIN, (bytesPerMs ?? 0) * RANGE_MS);
+    },
+    get requestBytesMax() {
+      const usual = bytesPerMs ?? pace.bytesPerMs ?? Number.POSITIVE_INFINITY;
+      if (pace.arePartsRefused || usual > SLOW_BYTES_PER_MS) return Number.POSITIVE_INFINITY;
+      return Math.max(REQUEST_BYTES_MIN, Math.ceil(usual * REQUEST_MS));
     },
     arrived(bytes) {
       const nowMs = clock.monotonic();
@@ -58,15 +72,18 @@ export function createLanes(options: LaneOptions): BlobLanes {
       const windowMs = nowMs - windowBeganMs;
       if (windowMs < MEASURE_MS) return;
       bytesPerMs = windowBytes / windowMs / lanes;
+      pace.bytesPerMs = bytesPerMs;
       windowBeganMs = nowMs;
       windowBytes = 0;
     },
     wantsMore(count) {
       lanes = count;
       if (bytesPerMs === undefined || bytesPerMs > SLOW_BYTES_PER_MS) return false;
-      return !arePartsRefused() && spareTransfers() > 0;
+      return !pace.arePartsRefused && spareTransfers() > 0;
     },
     runSpare,
-    refuse,
+    refuse() {
+      pace.arePartsRefused = true;
+    },
   };
 }

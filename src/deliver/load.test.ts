@@ -197,4 +197,32 @@ describe("with a runtime", () => {
     };
     await expect(run({ load })).rejects.toThrow("a bug");
   });
+
+  test.each(["prepare", "load"] as const)(
+    "a bug in %s is thrown when the images on their way are done with, and ends no program before",
+    async (step) => {
+      const site = createDeliverySite(createMemoryStore());
+      for (const name of ["a.io/app:1", "a.io/side:1"]) site.world.push(name, { layers: [name] });
+      const openSource: DeliverOptions["openSource"] = ({ source }) => {
+        const opened = site.world.open(source);
+        const fetch: typeof opened.fetch = async (content, options) => {
+          if (source.path !== "side" || !content.mediaType.includes("layer")) {
+            return opened.fetch(content, options);
+          }
+          await new Promise((resolve) => options.signal.addEventListener("abort", resolve));
+          // What nobody waits for when the event loop comes round again counts as unheard.
+          for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
+          throw options.signal.reason;
+        };
+        return { ...opened, fetch };
+      };
+      const { runtime } = scripted({
+        [step]: async () => {
+          throw new TypeError("a bug");
+        },
+      });
+      const plan = { application: ["a.io/app:1", "a.io/side:1"] };
+      await expect(site.run(plan, { runtime, openSource })).rejects.toThrow("a bug");
+    },
+  );
 });

@@ -1,10 +1,16 @@
 import { type Failure, isFailure, Limiter } from "#base";
 import { readImageGraph } from "#content";
 import type { DeliveryContext } from "./context.ts";
-import type { ImageOutcome, LoadFailure, LoadOutcome, LoadSummary } from "./event.ts";
+import {
+  COMPLETE,
+  type ImageOutcome,
+  type LoadFailure,
+  type LoadOutcome,
+  type LoadSummary,
+} from "./event.ts";
 import type { ImageWork } from "./image.ts";
 import type { Runtime } from "./runtime.ts";
-import { settleAll } from "./settle-all.ts";
+import { inBackground, settleAll } from "./settle-all.ts";
 
 /** Images that are loaded at once: one is unpacked while the next one is read. */
 const LOADS_MAX = 2;
@@ -56,10 +62,13 @@ export function createLoadStage(
     ended.abort();
   };
   const ready = prepare(runtime, context).catch((error: unknown) => {
-    if (!isFailure(error)) throw error;
+    if (!isFailure(error)) {
+      context.stop(error);
+      throw error;
+    }
     if (!signal.aborted) refuse(describe(error, runtime, null));
   });
-  const running: Promise<unknown>[] = [ready];
+  const running: Promise<unknown>[] = [inBackground(ready)];
   let images = works.length;
   const run = async (image: string) => {
     await ready;
@@ -75,11 +84,11 @@ export function createLoadStage(
   };
   return {
     offer(work, outcome) {
-      if (wantsLoad(work) && COMPLETE.has(outcome)) running.push(run(work.image));
+      if (wantsLoad(work) && COMPLETE.has(outcome)) running.push(inBackground(run(work.image)));
     },
     offerNamed(image) {
       images += 1;
-      running.push(run(image));
+      running.push(inBackground(run(image)));
     },
     async finish(kept) {
       await settleAll(running);
@@ -97,8 +106,6 @@ export function createLoadStage(
     },
   };
 }
-
-const COMPLETE: ReadonlySet<ImageOutcome> = new Set(["delivered", "present", "stood"]);
 
 async function prepare(runtime: Runtime, { signal, emit }: DeliveryContext): Promise<void> {
   for (const message of await runtime.prepare({ signal })) {

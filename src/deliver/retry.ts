@@ -13,7 +13,7 @@ const BACKOFF = { firstMs: 2_000, maxMs: 120_000 };
 
 /**
  * A server that asks for a longer wait (Docker Hub's window is 6 hours; C-52) is not waited for in
- * here: the image fails, and the next delivery goes on from what there is.
+ * in a delivery: the image fails, and the next delivery goes on from what there is.
  */
 const RETRY_AFTER_MS_MAX = 5 * 60_000;
 
@@ -129,7 +129,8 @@ function noteAnswers({ registry, source }: Origin, answering: Set<string>): Sour
   };
 }
 
-function mayPass({ transient, retryAfterMs }: Failure): boolean {
+/** Whether it is worth to try again in this delivery. */
+export function mayPass({ transient, retryAfterMs }: Failure): boolean {
   return transient && (retryAfterMs ?? 0) <= RETRY_AFTER_MS_MAX;
 }
 

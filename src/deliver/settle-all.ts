@@ -6,3 +6,12 @@ export async function settleAll<T>(tasks: readonly Promise<T>[]): Promise<readon
   await Promise.allSettled(tasks);
   return Promise.all(tasks);
 }
+
+/**
+ * Marks a task as one that is waited for later: should it fail before, its failure is kept for who waits,
+ * and not taken for one that nobody heard of, which would end the program.
+ */
+export function inBackground<T>(task: Promise<T>): Promise<T> {
+  task.catch(() => undefined);
+  return task;
+}

@@ -31,12 +31,21 @@ export interface Survey {
   readonly total: Need;
   /** Room that the store needs on its disk for what it lacks, while and after it comes. */
   readonly bytesOnDisk: number;
+  /** The image that needs the most of that room, what images share being counted for the first; undefined when none does. */
+  readonly largest: { readonly image: string; readonly bytesOnDisk: number } | undefined;
 }
 
-/** Images whose manifests were read, stage by stage; undefined for one that could not be. */
-export interface StageGraphs {
+/** An image, and what its manifests say; undefined when they could not be read. */
+export interface SurveyedImage {
+  /** As declared, normalised. */
+  readonly image: string;
+  readonly graph: ImageGraph | undefined;
+}
+
+/** The images of a stage. */
+export interface SurveyedStage {
   readonly name: StageName;
-  readonly graphs: readonly (ImageGraph | undefined)[];
+  readonly images: readonly SurveyedImage[];
 }
 
 /** File systems give room in blocks; few have larger ones. */
@@ -52,34 +61,41 @@ type Surroundings = Pick<DeliveryContext, "store" | "folders">;
  * nothing needs room twice.
  */
 export async function survey(
-  stages: readonly StageGraphs[],
+  stages: readonly SurveyedStage[],
   surroundings: Surroundings,
 ): Promise<Survey> {
   const seen = new Set<Digest>();
   const needs: StageNeed[] = [];
   let bytesOnDisk = 0;
+  let largest: Survey["largest"];
   const unseen = (contents: readonly Descriptor[]) =>
     contents.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
 
-  for (const { name, graphs } of stages) {
-    const sized = graphs.filter((graph) => graph !== undefined);
+  for (const { name, images } of stages) {
     const need = { bytesTotal: 0, bytesHere: 0, bytesInFolders: 0, bytesToMove: 0 };
-    for (const blob of unseen(sized.flatMap(({ blobs }) => blobs))) {
-      const { bytesHere, bytesInFolders } = await whereabouts(blob, surroundings);
-      need.bytesTotal += blob.size;
-      need.bytesHere += bytesHere;
-      need.bytesInFolders += bytesInFolders;
-      need.bytesToMove += blob.size - bytesHere - bytesInFolders;
-      bytesOnDisk += roomFor(blob.size - bytesHere);
+    let imagesSized = 0;
+    for (const { image, graph } of images) {
+      if (graph === undefined) continue;
+      imagesSized += 1;
+      let ofImage = 0;
+      for (const blob of unseen(graph.blobs)) {
+        const { bytesHere, bytesInFolders } = await whereabouts(blob, surroundings);
+        need.bytesTotal += blob.size;
+        need.bytesHere += bytesHere;
+        need.bytesInFolders += bytesInFolders;
+        need.bytesToMove += blob.size - bytesHere - bytesInFolders;
+        ofImage += roomFor(blob.size - bytesHere);
+      }
+      for (const manifest of unseen(graph.documents.map(({ descriptor }) => descriptor))) {
+        if (!(await surroundings.store.has(manifest))) ofImage += roomFor(manifest.size);
+      }
+      bytesOnDisk += ofImage;
+      if (ofImage > (largest?.bytesOnDisk ?? 0)) largest = { image, bytesOnDisk: ofImage };
     }
-    const manifests = sized.flatMap(({ documents }) => documents.map((each) => each.descriptor));
-    for (const manifest of unseen(manifests)) {
-      if (!(await surroundings.store.has(manifest))) bytesOnDisk += roomFor(manifest.size);
-    }
-    needs.push({ name, images: graphs.length, imagesSized: sized.length, ...need });
+    needs.push({ name, images: images.length, imagesSized, ...need });
   }
   if (bytesOnDisk > 0) bytesOnDisk += BOOKKEEPING_BYTES;
-  return { stages: needs, total: addUp(needs), bytesOnDisk };
+  return { stages: needs, total: addUp(needs), bytesOnDisk, largest };
 }
 
 async function whereabouts(blob: Descriptor, { store, folders }: Surroundings) {
@@ -102,12 +118,23 @@ function addUp(needs: readonly Need[]): Need {
   };
 }
 
-/** @throws {Failure} `store-full` when the disk can't take in what is needed, before anything moves */
-export function refuseWithoutRoom({ bytesOnDisk }: Survey, bytesFree: number | undefined): void {
+/**
+ * What an image says of its size is its publisher's word, so who needs the most is named.
+ *
+ * @throws {Failure} `store-full` when the disk can't take in what is needed, before anything moves
+ */
+export function refuseWithoutRoom(
+  { bytesOnDisk, largest }: Survey,
+  bytesFree: number | undefined,
+): void {
   if (bytesFree === undefined || bytesFree >= bytesOnDisk) return;
+  const most =
+    largest === undefined
+      ? ""
+      : `. The most of it, ${formatBytes(largest.bytesOnDisk)}, is for ${largest.image}`;
   throw new Failure({
     code: "store-full",
-    message: `Cannot begin the delivery: the disk of the store has ${formatBytes(bytesFree)} free, expected ${formatBytes(bytesOnDisk)} for what is missing; it needs ${formatBytes(bytesOnDisk - bytesFree)} more`,
-    hint: "Make room on that disk or name a folder on another one with --data-dir, then run `dray deliver` again",
+    message: `Cannot begin the delivery: the disk of the store has ${formatBytes(bytesFree)} free, expected ${formatBytes(bytesOnDisk)} for what is missing; it needs ${formatBytes(bytesOnDisk - bytesFree)} more${most}`,
+    hint: "Make room on that disk or name a folder on another one with --data-dir, then run `dray deliver` again; an image whose size can't be right must be pushed again by its publisher, or taken out of the profile",
   });
 }

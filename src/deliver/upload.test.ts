@@ -282,6 +282,25 @@ describe("deliver() whose local registry is not up yet", () => {
     expect(summary.uploads).toMatchObject({ uploaded: 2 });
   });
 
+  test("does not wait for it when the delivery itself can't go on", async () => {
+    const { run, registry } = openSite();
+    registry.fault = ({ kind }) => (kind === "prepare" ? DOWN : undefined);
+    const generations = {
+      begin: async () => undefined,
+      complete: async () => {
+        throw failing("store-broken");
+      },
+      kept: async () => [],
+    };
+    const waits: (number | null)[] = [];
+    const emit = (event: DeliveryEvent) => {
+      if (event.type === "local-registry-waiting") waits.push(event.untilMs);
+    };
+    const running = run(SITE, { localRegistry: registry, generations, emit });
+    await expect(running).rejects.toMatchObject({ code: "store-broken" });
+    expect(waits.every((untilMs) => untilMs === null)).toBe(true);
+  });
+
   test("asks once when it is not to be waited for", async () => {
     const { run, registry, clock } = openSite();
     registry.fault = ({ kind }) => (kind === "prepare" ? DOWN : undefined);
@@ -324,6 +343,20 @@ describe("deliver() whose local registry refuses", () => {
     await run(SITE, { localRegistry: registry });
     return registry.mounted[0]?.digest;
   }
+
+  test("for hours: that is not waited out, and the next run completes", async () => {
+    const { run, registry, clock } = openSite();
+    registry.fault = ({ kind }) =>
+      kind === "manifest"
+        ? failing("registry-busy", { transient: true, retryAfterMs: 3 * 3_600_000 })
+        : undefined;
+    const { summary } = await run(SITE, { localRegistry: registry });
+    expect(summary.uploads).toMatchObject({ failed: 2 });
+    expect(clock.sleeps).toEqual([]);
+    registry.fault = undefined;
+    const next = await run(SITE, { localRegistry: registry });
+    expect(next.summary.uploads).toMatchObject({ uploaded: 2 });
+  });
 
   test("one image: the others are uploaded", async () => {
     const { run, registry, till } = openSite();

@@ -3,11 +3,18 @@ import type { Digest } from "#oci";
 import { parseReference, type Reference } from "#reference";
 import { createBlobPushes } from "./blob-pushes.ts";
 import type { DeliveryContext } from "./context.ts";
-import type { ImageOutcome, UploadFailure, UploadOutcome, UploadSummary } from "./event.ts";
+import {
+  COMPLETE,
+  type ImageOutcome,
+  type UploadFailure,
+  type UploadOutcome,
+  type UploadSummary,
+} from "./event.ts";
 import type { ImageWork } from "./image.ts";
 import type { LocalRegistry, UploadNeed } from "./local-registry.ts";
 import { createReadiness, type Readiness } from "./readiness.ts";
-import { settleAll } from "./settle-all.ts";
+import { mayPass } from "./retry.ts";
+import { inBackground, settleAll } from "./settle-all.ts";
 import type { Transfers } from "./transfer.ts";
 import { uploadImage } from "./upload-image.ts";
 import {
@@ -82,11 +89,12 @@ export function createUploadStage(
   const readiness = createReadiness({ ...context, registry, need, waitMs });
   const record = createUploadRecord(registry, works.length);
   const stage: Stage = { session, readiness, record, end: () => ended.abort() };
-  const running: Promise<unknown>[] = [awaitRegistry(stage)];
+  const running: Promise<unknown>[] = [inBackground(awaitRegistry(stage))];
   return {
     offer(work, outcome) {
       if (work.planned.local === null || !COMPLETE.has(outcome)) return;
-      running.push(runUpload(beginUpload(work, work.planned.local, outcome), stage));
+      const upload = beginUpload(work, work.planned.local, outcome);
+      running.push(inBackground(runUpload(upload, stage)));
     },
     async finish() {
       readiness.fetched();
@@ -95,8 +103,6 @@ export function createUploadStage(
     },
   };
 }
-
-const COMPLETE: ReadonlySet<ImageOutcome> = new Set(["delivered", "present", "stood"]);
 
 interface Stage {
   readonly session: UploadSession;
@@ -207,7 +213,7 @@ async function uploadWithRetries(upload: Upload, token: object, stage: Stage): P
       signal.throwIfAborted();
       if (!isFailure(error)) throw error;
       const mayHeal: boolean = PREPARED_AWAY.has(error.code) && !wasPreparedAnew;
-      if (!error.transient && !mayHeal) throw error;
+      if (!mayPass(error) && !mayHeal) throw error;
       wasPreparedAnew ||= mayHeal;
       if (upload.bytesTaken > takenBytes) fruitless = 0;
       takenBytes = Math.max(takenBytes, upload.bytesTaken);
