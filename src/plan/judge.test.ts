@@ -91,6 +91,32 @@ describe("judgeSources()", () => {
   });
 });
 
+describe("warnShortRules()", () => {
+  const rule = (source: string) => ({
+    externalRegistries: { registryMappingRules: { [source]: "mirror.example/hub" } },
+  });
+
+  test.each(["busybox", "docker.io/busybox"])("says what the whole name of %s is", (source) => {
+    const plan = planCluster({ packs: [OS, app("a", "busybox:1")], stylus: rule(source) });
+    const { file, path, remedy } = only(plan.warnings, "mapping-rule-unused");
+    expect([file, path.includes("registryMappingRules")]).toEqual(["user-data.yaml", true]);
+    expect(remedy).toContain("docker.io/library/busybox");
+    expect(sourceOf(plan, "docker.io/library/busybox:1")).toBe("docker.io/library/busybox:1");
+  });
+
+  test.each([
+    ["grafana", ["grafana/grafana:1"]],
+    ["grafana", ["grafana/grafana:1", "grafana:1"]],
+    ["library/busybox", ["busybox:1"]],
+    ["docker.io", ["busybox:1"]],
+    ["quay.io/busybox", ["busybox:1"]],
+    ["nobody", ["busybox:1"]],
+  ])("has nothing to say of a rule for %s beside %p", (source, images) => {
+    const plan = planCluster({ packs: [OS, app("a", ...images)], stylus: rule(source) });
+    expect(warningCodes(plan)).not.toContain("mapping-rule-unused");
+  });
+});
+
 describe("judgeMappingRules()", () => {
   test("refuses two spellings of one source with two targets", () => {
     const registryMappingRules = { "a.io/b": "one.example", "https://a.io/b/": "two.example" };

@@ -4,8 +4,10 @@ import {
   contains,
   formatLocation,
   formatReference,
+  type Location,
   longestMatch,
   readReference,
+  repositoryName,
   tryParseLocation,
 } from "#reference";
 import { providerCredentialsFor } from "./access.ts";
@@ -71,6 +73,31 @@ export function judgeMappingRules(inputs: ClusterInputs, findings: Findings): vo
         "Keep one of the two rules",
       );
     }
+  }
+}
+
+/**
+ * A rule for `busybox` is one for all that lies in `docker.io/busybox/`, as one for `grafana` is meant to
+ * be, and maps nothing of the image that is called so, which is `docker.io/library/busybox`.
+ */
+export function warnShortRules(
+  images: readonly DeclaredImage[],
+  inputs: ClusterInputs,
+  findings: Findings,
+): void {
+  for (const rule of [...inputs.imageReplacementRules, ...inputs.userData.mappingRules]) {
+    const { domain, path } = rule.location;
+    const meant = readReference(path);
+    if (path.includes("/") || !("domain" in meant) || meant.domain !== domain) continue;
+    const hasOne = (location: Location) =>
+      images.some(({ reference }) => contains(location, reference));
+    if (hasOne(rule.location) || !hasOne(meant)) continue;
+    findings.warn(
+      rule.place,
+      "mapping-rule-unused",
+      `The mapping rule for ${formatLocation(rule.location)} maps no image: the whole name of ${path} is ${repositoryName(meant)}`,
+      `Write ${repositoryName(meant)} as its source`,
+    );
   }
 }
 

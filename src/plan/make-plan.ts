@@ -16,6 +16,7 @@ import {
   judgeNames,
   judgeProviderRegistry,
   judgeSources,
+  warnShortRules,
   warnSurprises,
   warnUndeclaredImages,
   warnUnusedCredentials,
@@ -74,6 +75,7 @@ export function makePlan(
   judgeProviderRegistry(declared, inputs, findings);
   judgeMasks(inputs, findings);
   judgeMappingRules(inputs, findings);
+  warnShortRules(declared, inputs, findings);
   judgeNames(images, findings);
   judgeSources(images, findings);
   warnSeveralExternals(sentToFirst, inputs, findings);

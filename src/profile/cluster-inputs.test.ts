@@ -165,6 +165,22 @@ describe("readClusterInputs()", () => {
     ]);
   });
 
+  test("knows the variables that the local registry's own pack asks for", () => {
+    const zot =
+      'charts: {zot: {service: {nodePort: "{{ .spectro.var.port }}"}, registry: {password: "{{ .spectro.macro.pw }}"}}}';
+    const pack = `    - name: zot\n      layer: addon\n      values: '${zot}'\n`;
+    const variables = new Map([
+      ["port", "30005"],
+      ["pw", "hunter2"],
+    ]);
+    const { inputs, warnings } = readCluster(
+      { "profile.yaml": profileOf(OS_PACK, pack) },
+      { variables },
+    );
+    expect(inputs.packedRegistry?.port).toBe(30_005);
+    expect(warnings).toEqual([]);
+  });
+
   test("tells of variables on the command line that nothing asks for", () => {
     const profile = `${profileOf(OS_PACK, addOn("pack: {content: {images: ['a.io/b:{{ .spectro.var.site_tag }}']}}\n"))}  variables: [{name: declared}]\n`;
     const { warnings, shown } = readCluster(
@@ -178,6 +194,8 @@ describe("readClusterInputs()", () => {
       },
     );
     expect(warnings).toEqual([":1:1 variable-unused"]);
+    const variables = new Map([["site_tag", "1"]]);
+    expect(readCluster({}, { variables }).warnings).toEqual([]);
     expect(shown).toContain('Did you mean \\"site_tag\\"?');
   });
 

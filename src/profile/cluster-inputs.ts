@@ -94,8 +94,12 @@ export function readClusterInputs(
   const userDataFile = chooseUserData(names.userData ?? site.userData, carried, findings);
   const userData = readUserDataFile(userDataFile, files, findings);
   const registrySecrets = readSecrets(packs, values, userData, findings);
+  const packedRegistry = readPackedRegistry(packs, values);
+  // Only now has everything asked for its variables.
   const known = [...profiles.flatMap(({ variableNames }) => variableNames), ...asked];
-  warnUnusedVariables(names.variables ?? new Map(), new Set(known), findings);
+  // Where no profile can be read, nobody knows what they would ask for.
+  if (profiles.length > 0)
+    warnUnusedVariables(names.variables ?? new Map(), new Set(known), findings);
   return {
     profileNames: profiles.map(({ name }) => name).sort(compareCodeUnits),
     steering: named.filter(isAddress).flatMap((address) => {
@@ -118,7 +122,7 @@ export function readClusterInputs(
     }),
     providerCredentials,
     registrySecrets,
-    packedRegistry: readPackedRegistry(packs, values),
+    packedRegistry,
     imageReplacementRules: readImageReplacementRules(packs, findings),
     alwaysPullPlaces: packs.filter(({ layer }) => layer === "k8s").flatMap(readAlwaysPullPlaces),
     swapDisabledPlaces: packs.flatMap(readSwapDisabledPlaces),

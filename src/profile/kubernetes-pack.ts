@@ -5,7 +5,7 @@ import type { Pack } from "./pack.ts";
 const PLUGIN = "AlwaysPullImages";
 const FLAG = "enable-admission-plugins";
 
-/** Far deeper than any cluster configuration; it only bounds aliases that lead to themselves. */
+/** Far deeper than any cluster configuration. */
 const DEPTH_MAX = 32;
 
 /**

@@ -98,6 +98,7 @@ describe("readDeclaredImages()", () => {
     ["blanks inside", '    - image: "  quay.io/a b:1"\n', "4:25 reference-invalid"],
     ["an escape before it", '    - image: "quay.io/\\u0061/B:1"\n', "4:30 reference-invalid"],
     ["repository and tag", "    - image: {repository: a, tag: b}\n", "4:14 value-wrong-shape"],
+    ["a list for an image", "    - [a.io/b:1]\n", "4:7 value-wrong-shape"],
     ["a mapping for the list", "      image: a\n", "4:7 value-wrong-shape"],
     ["a password", "    - image: https://u:hunter2@a.io/b:1\n", "4:32 reference-invalid"],
   ])("refuses %s at the very character", (_, items, fault) => {
@@ -124,6 +125,8 @@ describe("readManifestImages()", () => {
       "        image:   'busybox'   # comment",
       '      {"name": "x", "image":"proxyv2", "image": "r.io/z:2"}',
       "      -   - image: r.io/deep@sha256:".concat("a".repeat(64)),
+      "      - {name: f, image: quay.io/f/g:1, command: [x]}",
+      "      containers: [{image: 'quay.io/h/i:1'}, {name: j, image: k}]",
     ];
     expect(read(text.join("\r\n"))).toEqual([
       "ghcr.io/a/b:v1 2:16",
@@ -132,6 +135,9 @@ describe("readManifestImages()", () => {
       "docker.io/library/proxyv2:latest 7:30",
       "r.io/z:2 7:50",
       `r.io/deep@sha256:${"a".repeat(64)} 8:20`,
+      "quay.io/f/g:1 9:26",
+      "quay.io/h/i:1 10:29",
+      "docker.io/library/k:latest 10:63",
     ]);
   });
 
@@ -151,6 +157,10 @@ describe("readManifestImages()", () => {
     "image: QUAY",
     "image: 'unclosed",
     "image:quay.io/a/b:1",
+    "note: the pod, image: quay.io/a/b:1",
+    "x: {} # {a, image: quay.io/a/b:1}",
+    "{sidecarImage: quay.io/a/b:1}",
+    "{image: {repository: a}}",
   ])("finds none in %j", (text) => expect(read(text)).toEqual([]));
 
   test("survives every text, and gives places in it", () => {
@@ -172,7 +182,9 @@ describe("readManifestImages()", () => {
 
   test("ends for lines without number that are nearly images", () => {
     expect(
-      read(`${" ".repeat(50_000)}\n${"- ".repeat(50_000)}\n${'"image"'.repeat(20_000)}`),
+      read(
+        `${" ".repeat(50_000)}\n${"- ".repeat(50_000)}\n${'"image"'.repeat(20_000)}\n${"{a, image".repeat(20_000)}`,
+      ),
     ).toEqual([]);
   });
 });

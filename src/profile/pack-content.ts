@@ -47,6 +47,7 @@ export function readDeclaredImages(
 /** An entry is `{image: reference}`; a bare reference is understood as well. */
 function readImageItem(item: Node, findings: Findings): Node | undefined {
   if (item.kind === "scalar") return item;
+  if (item.kind === "list" && readMap(item, findings) === undefined) return undefined;
   reportUnknownKeys(item, ["image"], findings, "warning");
   const image = item.get("image");
   if (image !== undefined && readText(image, findings) !== undefined) return image;
@@ -72,20 +73,33 @@ export function readSwapDisabledPlaces(pack: Pack): readonly Place[] {
     .map(({ value }) => value.place);
 }
 
-/** `image: x` as a key of YAML at the start of a line, or `"image": "x"` anywhere, as in JSON. */
+/**
+ * `image: x` as a key of YAML at the start of a line or in `{}`, or `"image": "x"` anywhere, as in JSON.
+ */
 const IMAGE_LINE =
-  /(?:^[ \t]*(?:-[ \t]+)*["']?image["']?[ \t]*:[ \t]+|"image"[ \t]*:[ \t]*)(["']?)(?<image>[^\s"'#{}[\],]+)\1(?=[\s,}\]]|$)/dgm;
+  /(?:^[ \t]*(?:-[ \t]+)*["']?image["']?[ \t]*:[ \t]+|[{,][ \t]*image[ \t]*:[ \t]+|"image"[ \t]*:[ \t]*)(["']?)(?<image>[^\s"'#{}[\],]+)\1(?=[\s,}\]]|$)/dgm;
 const NOT_AN_IMAGE = /^(?:true|false|null|~|[|>][+-]?|[&*!].*)$/;
 
 /** Literal images in a manifest. It may be a template that no YAML parser reads, so it is read by lines. */
 export function readManifestImages(manifest: TextSource): readonly PlacedReference[] {
   return [...manifest.text.matchAll(IMAGE_LINE)].flatMap((match) => {
     const text = match.groups?.["image"] ?? "";
+    if (/^[{,]/.test(match[0]) && !isInBraces(manifest.text, match.index)) return [];
     const reference = NOT_AN_IMAGE.test(text) ? undefined : readReference(text);
     if (reference === undefined || !("domain" in reference)) return [];
     const offset = match.indices?.groups?.["image"]?.[0] ?? match.index;
     return [{ reference, place: manifest.place(offset, "") }];
   });
+}
+
+/** How far back it is looked for the brace that opens a mapping. */
+const BRACES_LENGTH_MAX = 1_000;
+
+/** Whether what stands at an offset is in the braces of its line, and in no comment: prose has commas too. */
+function isInBraces(text: string, offset: number): boolean {
+  const before = text.slice(Math.max(0, offset - BRACES_LENGTH_MAX), offset + 1);
+  const line = before.slice(before.lastIndexOf("\n") + 1);
+  return !/(?:^|\s)#/.test(line) && line.split("{").length > line.split("}").length;
 }
 
 /** The documents of a pack's manifests that mention a text; the cheap test before the parser. */

@@ -61,6 +61,16 @@ describe("readPackedRegistry()", () => {
     expect(unfilled.warnings).toEqual([]);
   });
 
+  test.each(["70000", "0", "https", "30003.5"])(
+    "says that %s is no port, for who uses it",
+    (port) => {
+      const values = `charts: {zot: {service: {nodePort: "${port}"}}}\n`;
+      const packed = read(["zot", values]).inputs.packedRegistry;
+      expect(packed?.port).toBe(30_003);
+      expect(packed?.unclear.port).toMatchObject([{ code: "local-port-invalid" }]);
+    },
+  );
+
   test("warns of two projects, names both, and takes that of content.sync", () => {
     const config =
       "{content: {sync: {projects: {images: one}}}, registry: {inClusterRegistry: {projects: {images: two}}}}";

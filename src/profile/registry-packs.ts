@@ -50,7 +50,7 @@ export function readPackedRegistry(
   const [ofPort, ofProject] = [new Findings(), new Findings()];
   return {
     kind: isHarbor ? "harbor" : "oci",
-    port: readPort(roots, new TemplateScope(values, ofPort)) ?? DEFAULT_PORT,
+    port: readPort(roots, new TemplateScope(values, ofPort), ofPort) ?? DEFAULT_PORT,
     project: readProject(roots, new TemplateScope(values, ofProject), ofProject),
     packNames: present.map(({ name }) => name),
     credential: readPackedCredential(present, values),
@@ -91,11 +91,22 @@ const PORT_PATHS = [
   ["charts", "zot", "service", "nodePort"],
 ] as const;
 
-function readPort(roots: readonly Node[], scope: TemplateScope): number | undefined {
+function readPort(
+  roots: readonly Node[],
+  scope: TemplateScope,
+  findings: Findings,
+): number | undefined {
   for (const node of roots.flatMap((root) => PORT_PATHS.map((path) => root.at(...path)))) {
-    const text = node === undefined ? undefined : scope.resolve(node);
-    const port = Number(text?.trim() || Number.NaN);
+    const text = node === undefined ? undefined : scope.resolve(node)?.trim();
+    if (node === undefined || text === undefined || text === "") continue;
+    const port = Number(text);
     if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+    findings.warn(
+      node.place,
+      "local-port-invalid",
+      `${quoted(text, 60)} is no port of a local registry, so it is passed over`,
+      "Write a number from 1 to 65535, or set localRegistry.address in the site file",
+    );
   }
   return undefined;
 }

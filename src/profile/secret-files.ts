@@ -1,7 +1,7 @@
 import { type Findings, quoted, Secret } from "#base";
 import type { Node } from "./document.ts";
 import { type InputFiles, readTextFile } from "./input-files.ts";
-import { readText } from "./reader.ts";
+import { readMap, readText, reportUnknownKeys } from "./reader.ts";
 import { parsePem } from "./sensitive.ts";
 
 /** Finds the files that a file names. */
@@ -51,4 +51,40 @@ export function readCertificateFile(
     "Give a file with one or more PEM certificates; convert DER with: openssl x509 -inform der",
   );
   return [];
+}
+
+/** What the nodes of a cluster log in to a registry of the site with. */
+export interface NodesLogin {
+  readonly username: string;
+  readonly password: Secret;
+}
+
+/**
+ * Reads the `{username, passwordFile}` of nodes, which come together.
+ *
+ * @param key what messages call it
+ */
+export function readNodesLogin(
+  node: Node | undefined,
+  key: string,
+  named: NamedFiles,
+  findings: Findings,
+): NodesLogin | undefined {
+  const login = readMap(node, findings);
+  if (login === undefined) return undefined;
+  reportUnknownKeys(login, ["username", "passwordFile"], findings, "fault");
+  const username = readText(login.get("username"), findings);
+  const passwordNode = login.get("passwordFile");
+  const password = readPasswordFile(passwordNode, named, findings);
+  if (username !== undefined && password !== undefined) return { username, password };
+  // What is wrong with a file that is named was said.
+  if (username !== undefined && (passwordNode?.text ?? "").trim() !== "") return undefined;
+  const missing = username === undefined ? "username" : "passwordFile";
+  findings.fault(
+    login.place,
+    "credential-incomplete",
+    `Cannot give nodes a credential: ${missing} is missing, expected username and passwordFile`,
+    `Set ${key}.${missing}, or take ${key} out to let them pull without a credential`,
+  );
+  return undefined;
 }

@@ -27,13 +27,19 @@ export function sensitive(text: string): SensitiveText {
 }
 
 /**
+ * A login in front of a host, up to its last `@`: a password that holds `@` or `/` and is not encoded must
+ * not show its rest. No `@` after `host:port/` ends a login, and none before a digest does.
+ */
+const LOGIN = /^(?:[^/@:]*:(?!\d+\/)[\s\S]*|[^/]*)@(?!sha(?:256|512):)/;
+
+/**
  * A registry or image as a person wrote it, for a message: a password pasted with it, as in
  * `https://user:password@host` or behind a `?`, is left out.
  */
 export function withoutSecrets(text: string): string {
-  return text
-    .replace(/^([A-Za-z][A-Za-z0-9+.-]*:\/\/)?[^/@]*@(?!sha(?:256|512):)/, "$1…@")
-    .replace(/\?[\s\S]*/, "?…");
+  const scheme = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//.exec(text)?.[0] ?? "";
+  const rest = text.slice(scheme.length);
+  return scheme + rest.replace(LOGIN, "…@").replace(/\?[\s\S]*/, "?…");
 }
 
 /** Strict base64 (line breaks allowed) as UTF-8 text; undefined when it is none. */

@@ -3,7 +3,13 @@ import { formatLocation, type Location } from "#reference";
 import { readLocation } from "./declared-credential.ts";
 import type { Node } from "./document.ts";
 import { readBoolean, readChoice, readMap, readText, reportUnknownKeys } from "./reader.ts";
-import { type NamedFiles, readCertificateFile, readPasswordFile } from "./secret-files.ts";
+import {
+  type NamedFiles,
+  type NodesLogin,
+  readCertificateFile,
+  readNodesLogin,
+  readPasswordFile,
+} from "./secret-files.ts";
 
 /** What is done where the registry refuses an index of which only some platforms are here. */
 export type AbsentPlatforms = "one-platform" | "complete";
@@ -33,7 +39,7 @@ export interface LocalRegistrySettings {
   /** The age from which secrets of robot accounts are made anew, in days. */
   readonly rotateDays: number;
   /** What the cluster's nodes pull with; undefined where nothing is said. */
-  readonly nodes: { readonly username: string; readonly password: Secret } | undefined;
+  readonly nodes: NodesLogin | undefined;
 }
 
 /** What holds where the site file says nothing. */
@@ -106,7 +112,7 @@ export function readLocalSettings(
     indexes: indexes ?? DEFAULT_LOCAL_SETTINGS.indexes,
     waitMs: readDuration(node.get("wait"), findings) ?? DEFAULT_LOCAL_SETTINGS.waitMs,
     rotateDays: readDays(node.get("rotateDays"), findings) ?? DEFAULT_LOCAL_SETTINGS.rotateDays,
-    nodes: readNodes(node.get("nodes"), named, findings),
+    nodes: readNodesLogin(node.get("nodes"), "localRegistry.nodes", named, findings),
   };
 }
 
@@ -142,29 +148,6 @@ function readDays(node: Node | undefined, findings: Findings): number | undefine
     "days-invalid",
     `Cannot rotate secrets after ${quoted(text)} days: expected a whole number from 1 to ${ROTATE_DAYS_MAX}`,
     "Write it like rotateDays: 30, or leave it out",
-  );
-  return undefined;
-}
-
-function readNodes(
-  node: Node | undefined,
-  named: NamedFiles,
-  findings: Findings,
-): LocalRegistrySettings["nodes"] {
-  if (node === undefined || readMap(node, findings) === undefined) return undefined;
-  reportUnknownKeys(node, ["username", "passwordFile"], findings, "fault");
-  const passwordNode = node.get("passwordFile");
-  const username = readText(node.get("username"), findings);
-  const password = readPasswordFile(passwordNode, named, findings);
-  if (username !== undefined && password !== undefined) return { username, password };
-  const isPasswordNamed = (passwordNode?.text ?? "").trim() !== "";
-  if (username !== undefined && isPasswordNamed) return undefined;
-  const missing = username === undefined ? "username" : "passwordFile";
-  findings.fault(
-    node.place,
-    "credential-incomplete",
-    `Cannot give nodes a credential: ${missing} is missing, expected username and passwordFile`,
-    `Set localRegistry.nodes.${missing}, or take nodes out to let them pull without a credential`,
   );
   return undefined;
 }

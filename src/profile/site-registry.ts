@@ -1,7 +1,12 @@
-import { type Findings, quoted, type Secret } from "#base";
+import { type Findings, quoted } from "#base";
 import type { Node } from "./document.ts";
 import { readBoolean, readList, readMap, readText, reportUnknownKeys } from "./reader.ts";
-import { type NamedFiles, readCertificateFile, readPasswordFile } from "./secret-files.ts";
+import {
+  type NamedFiles,
+  type NodesLogin,
+  readCertificateFile,
+  readNodesLogin,
+} from "./secret-files.ts";
 
 /** Files with a certificate and its key, PEM. They are read by who serves, and again when they change. */
 export interface TlsFiles {
@@ -24,7 +29,7 @@ export interface SiteRegistry {
   readonly pushers: readonly string[] | undefined;
   readonly anonymousPull: boolean;
   /** What nodes log in to it with. */
-  readonly nodes: { readonly username: string; readonly password: Secret } | undefined;
+  readonly nodes: NodesLogin | undefined;
 }
 
 /** What holds where the site file says nothing. */
@@ -65,7 +70,7 @@ export function readSiteRegistry(
     htpasswd,
     pushers: readNames(registry.get("pushers"), findings),
     anonymousPull: readBoolean(registry.get("anonymousPull"), false, findings),
-    nodes: readLogin(registry.get("nodes"), "registry.nodes", named, findings),
+    nodes: readNodesLogin(registry.get("nodes"), "registry.nodes", named, findings),
   };
 }
 
@@ -125,32 +130,6 @@ export function readNames(
 ): readonly string[] | undefined {
   if (node === undefined || node.kind === "null") return undefined;
   return readList(node, findings).flatMap((item) => readText(item, findings) ?? []);
-}
-
-/** Reads `{username, passwordFile}`, which come together. */
-function readLogin(
-  node: Node | undefined,
-  key: string,
-  named: NamedFiles,
-  findings: Findings,
-): SiteRegistry["nodes"] {
-  const login = readMap(node, findings);
-  if (login === undefined) return undefined;
-  reportUnknownKeys(login, ["username", "passwordFile"], findings, "fault");
-  const username = readText(login.get("username"), findings);
-  const passwordNode = login.get("passwordFile");
-  const password = readPasswordFile(passwordNode, named, findings);
-  if (username !== undefined && password !== undefined) return { username, password };
-  // What is wrong with a file that is named was said.
-  if (username !== undefined && (passwordNode?.text ?? "").trim() !== "") return undefined;
-  const missing = username === undefined ? "username" : "passwordFile";
-  findings.fault(
-    login.place,
-    "credential-incomplete",
-    `Cannot give nodes a credential: ${missing} is missing, expected username and passwordFile`,
-    `Set ${key}.${missing}, or take ${key} out to let them pull without a credential`,
-  );
-  return undefined;
 }
 
 /** Says that what is set for users has no effect, or the wrong one, without any. */

@@ -220,6 +220,8 @@ trustedTokenHosts: [auth.example.com]
     ],
     ["a text for a credential", "credentials: [hunter2]\n", "s:1:15 value-wrong-shape"],
     ["an image that is none", "extraImages: [a/B]\n", "s:1:17 reference-invalid"],
+    ["one in quotes", 'extraImages: ["a/B"]\n', "s:1:18 reference-invalid"],
+    ["one in the next line", "extraImages:\n  - >-\n    a/B\n", "s:3:7 reference-invalid"],
     ["a mapping for an image", "extraImages: [{image: a}]\n", "s:1:15 value-wrong-shape"],
     [
       "a local registry with a path",

@@ -242,19 +242,28 @@ function readCredential(
 
 function readExtraImage(node: Node, findings: Findings): readonly PlacedReference[] {
   const text = readText(node, findings);
-  return text === undefined ? [] : readPlacedReference(text, node.place, findings);
+  if (text === undefined) return [];
+  const start = node.text?.indexOf(text) ?? 0;
+  return readPlacedReference(text, node.place, findings, (offset) =>
+    node.placeWithin(start + offset),
+  );
 }
 
-/** A reference outside of any pack, where no template is filled in. */
+/**
+ * A reference outside of any pack, where no template is filled in.
+ *
+ * @param placeAt where a character of the text stands; by default as many columns behind its place
+ */
 export function readPlacedReference(
   text: string,
   place: Place,
   findings: Findings,
+  placeAt: (offset: number) => Place = (offset) => ({ ...place, column: place.column + offset }),
 ): readonly PlacedReference[] {
   const reference = readReference(text);
   if ("domain" in reference) return [{ reference, place }];
   findings.fault(
-    { ...place, column: place.column + reference.offset },
+    placeAt(reference.offset),
     "reference-invalid",
     `Cannot read image reference ${quoted(withoutSecrets(text))}: ${reference.message}`,
     'Write it like "quay.io/team/app:1.2.3" or "quay.io/team/app@sha256:…"',

@@ -68,5 +68,5 @@ export function judgeRedirection(
 
 /** A person may have written a password into the URL of a mirror. */
 function withoutSecrets(url: string): string {
-  return url.replace(/^(https?:\/\/)[^/@]*@/, "$1");
+  return url.replace(/^(https?:\/\/)[^/]*@/, "$1");
 }
