@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { matchesDoublestar } from "#harbor";
 import { FUZZ_RUNS } from "#test-support/fuzz";
+import { matchesDoublestar } from "./doublestar.ts";
 
 test.each([
   ["", "anything/at all", true],

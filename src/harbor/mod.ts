@@ -24,7 +24,6 @@ export {
   type HarborRobot,
   type RobotPermission,
 } from "./client.ts";
-export { matchesDoublestar } from "./doublestar.ts";
 export type {
   ImmutableRule,
   PolicyImage,
@@ -33,13 +32,8 @@ export type {
   Selector,
 } from "./policy.ts";
 export type { HarborApi, HarborApiAnswer, HarborApiRequest, RobotSecrets } from "./ports.ts";
-export {
-  type HarborPorts,
-  type HarborWarning,
-  type HarborWishes,
-  type PreparedHarbor,
-  prepareHarbor,
-} from "./prepare.ts";
+export type { HarborPorts, HarborWarning, HarborWishes } from "./preparation.ts";
+export { type PreparedHarbor, prepareHarbor } from "./prepare.ts";
 export {
   createRobotSecretsFile,
   type RobotLogin,

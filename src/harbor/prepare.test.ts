@@ -172,8 +172,10 @@ describe("secrets", () => {
   test("a robot that ends soon gets no end", async () => {
     const first = await prepare();
     harbor.expireRobot(loginOf(first.push.access), 3600);
-    const { push, project } = await prepare();
-    const robots = await clientFor(accessOf("admin", harbor.adminPassword)).robots(project, signal);
+    const { push } = await prepare();
+    const admin = clientFor(accessOf("admin", harbor.adminPassword));
+    const project = await admin.project(PROJECT, signal);
+    const robots = await admin.robots(project ?? raise(), signal);
     expect(robots.map(({ expiresAtMs }) => expiresAtMs)).toEqual([null, null]);
     expect(await isLetIn(push.access)).toBe(true);
   });
@@ -278,6 +280,60 @@ describe("who may not do all", () => {
     const failure = await failureOf(prepare({}, accessOf("dev", "Secret123")));
     expect(failure.code).toBe("harbor-denied");
     expect(failure.hint).toContain("maintainer");
+  });
+});
+
+describe("a credential that was good once", () => {
+  const stale = accessOf("admin", "Wrong1234");
+  const daily = { rotateAfterMs: DAY_MS };
+
+  test.each([
+    ["was changed in Harbor", stale],
+    ["was taken out of the site file", ANONYMOUS],
+    ["is empty", accessOf("admin", "")],
+  ])("%s: images go up with the robot, and nothing is changed", async (_, access) => {
+    const first = await prepare(daily);
+    const before = changes().length;
+    clock.advance(2 * DAY_MS);
+    const prepared = await prepare(daily, access);
+    expect(prepared.push.isRobot).toBe(true);
+    expect(await isLetIn(prepared.push.access)).toBe(true);
+    expect(loginOf(prepared.nodes?.access)).toBe(loginOf(first.nodes?.access));
+    expect([prepared.version, changes().length]).toEqual([first.version, before]);
+    expect(codes(prepared)).toEqual(["harbor-admin-refused"]);
+  });
+
+  test("the warning names the credential and what is not looked after", async () => {
+    await prepare();
+    const [warning] = (await prepare({}, stale)).warnings;
+    expect(warning?.message).toMatch(/credential of site:localRegistry: .*answered 401/);
+    expect(warning?.message).toMatch(/secrets .* not renewed, and .*quota and .*rules/);
+    expect(warning?.hint).toContain("site:localRegistry");
+    expect(JSON.stringify(warning)).not.toMatch(/Canary1|Wrong1234/);
+  });
+
+  test.each([
+    ["a guest of the project", { [PROJECT]: "guest" } as const],
+    ["no member of it", {}],
+  ])("of somebody who is %s: the robot is taken, and not that user", async (_, roles) => {
+    await prepare();
+    harbor.addUser("was", "Secret123", roles);
+    const prepared = await prepare({}, accessOf("was", "Secret123"));
+    expect(prepared.push.isRobot).toBe(true);
+    expect(codes(prepared)).toContain("harbor-admin-refused");
+  });
+
+  test("is refused as ever once the robot is refused too", async () => {
+    const first = await prepare();
+    harbor.revokeRobot(loginOf(first.push.access));
+    expect((await failureOf(prepare({}, stale))).code).toBe("registry-unauthorized");
+  });
+
+  test("is no reason to push to a Harbor in read-only mode", async () => {
+    await prepare();
+    harbor.setReadOnly(true);
+    const failure = await failureOf(prepare({}, stale));
+    expect([failure.code, failure.transient]).toEqual(["registry-read-only", true]);
   });
 });
 

@@ -38,10 +38,6 @@ export class Reader {
     return value;
   }
 
-  object(name: string): Reader {
-    return new Reader(this.#object[name], this.#context, `"${name}" of ${this.#at}`);
-  }
-
   /** Empty when it is not there: Harbor writes empty lists as null, or not at all. */
   list(name: string): readonly Reader[] {
     const value = this.#object[name] ?? [];

@@ -110,10 +110,8 @@ export class Robots {
     return this.#accountOf(login);
   }
 
-  #accountOf({ username, password }: RobotLogin): HarborAccount {
-    const { insecure, certificates } = this.#options.access;
-    const credential = { kind: "password", username, password } as const;
-    return { access: { origin: ORIGIN, credential, insecure, certificates }, isRobot: true };
+  #accountOf(login: RobotLogin): HarborAccount {
+    return accountOf(login, this.#options.access);
   }
 
   async #find(purpose: RobotPurpose): Promise<RobotSecret | undefined> {
@@ -122,9 +120,7 @@ export class Robots {
 
   #isFor(kept: RobotSecret, purpose: RobotPurpose): boolean {
     const { harbor, project } = this.#options;
-    return (
-      kept.harbor === harbor.address && kept.project === project.name && kept.purpose === purpose
-    );
+    return isKeptFor(kept, { harbor: harbor.address, project: project.name, purpose });
   }
 
   /** A name, under which the robot will be found again whatever happens. */
@@ -146,4 +142,42 @@ export class Robots {
     const others = (await secrets.read()).filter((kept) => !this.#isFor(kept, secret.purpose));
     await secrets.write([...others, secret]);
   }
+}
+
+/** The accounts of earlier runs that Harbor still lets in, found without anybody who may set it up. */
+export interface KeptRobots {
+  readonly push: HarborAccount;
+  readonly nodes: HarborAccount | null;
+}
+
+/** Undefined when there is none to push with, or it is refused too. */
+export async function keptRobots(
+  { clientFor, access, secrets, signal }: KeptRobotsOptions,
+  at: Pick<RobotSecret, "harbor" | "project">,
+): Promise<KeptRobots | undefined> {
+  const all = await secrets.read();
+  const find = async (purpose: RobotPurpose): Promise<HarborAccount | undefined> => {
+    const login = all.find((kept) => isKeptFor(kept, { ...at, purpose }))?.login;
+    const account = login && accountOf(login, access);
+    return account && (await clientFor(account.access).isLetIn(signal)) ? account : undefined;
+  };
+  const push = await find("push");
+  return push && { push, nodes: (await find("nodes")) ?? null };
+}
+
+type KeptRobotsOptions = Pick<RobotsOptions, "clientFor" | "access" | "secrets" | "signal">;
+
+function accountOf(
+  { username, password }: RobotLogin,
+  { insecure, certificates }: Access,
+): HarborAccount {
+  const credential = { kind: "password", username, password } as const;
+  return { access: { origin: ORIGIN, credential, insecure, certificates }, isRobot: true };
+}
+
+function isKeptFor(
+  kept: RobotSecret,
+  { harbor, project, purpose }: Pick<RobotSecret, "harbor" | "project" | "purpose">,
+): boolean {
+  return kept.harbor === harbor && kept.project === project && kept.purpose === purpose;
 }
