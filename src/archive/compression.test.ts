@@ -96,13 +96,6 @@ describe("an archive that is made to fill a disk", () => {
     );
     expect(await failureOf(bytes, { bytesMax: 4_000_000, ratioMax: 1e9 })).toBe("read");
   });
-
-  test("is stopped when too much comes of too little", async () => {
-    const bomb = Buffer.concat(Array.from({ length: 75 }, () => zstdCompressSync(zeros)));
-    expect(await failureOf(bomb)).toBe("archive-too-large");
-    expect(await failureOf(bomb, { bytesMax: 1e12, ratioMax: 1e9 })).toBe("read");
-    expect(await failureOf(gzipSync(new Uint8Array(270_000_000)))).toBe("read");
-  });
 });
 
 test.each([

@@ -11,6 +11,7 @@ import {
 import {
   type Descriptor,
   type Digest,
+  diffIdsOf,
   isJsonObject,
   MANIFEST_BYTES_MAX,
   OCI_INDEX,
@@ -26,7 +27,6 @@ import {
   RATIO_MATTERS_BYTES,
 } from "./compression.ts";
 import { archiveTooLarge } from "./failure.ts";
-import { diffIdsOf } from "./layers.ts";
 import { readTar, type TarEntry } from "./tar.ts";
 
 /** A file or link of an image archive, or of a folder that is an OCI layout. */
@@ -57,8 +57,8 @@ export interface ArchivedContent {
  */
 export interface ImageArchive extends Fetcher {
   readonly images: readonly ArchivedImage[];
-  /** Whether this content is in it. */
-  has(digest: Digest): boolean;
+  /** How many bytes this content really has; undefined when it is not in it. */
+  sizeOf(digest: Digest): number | undefined;
   /**
    * Gives several contents in one reading, in the order in which they come.
    *
@@ -79,7 +79,7 @@ export async function* archiveMembers(bytes: AsyncIterable<Uint8Array>): AsyncGe
 /** Manifests and configs of an archive that are kept in memory, in bytes; RKE2's has 300 KB. */
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Members that an archive may have. A layout of a thousand images has some 20,000. */
+/** Members that an archive may have, of all kinds. A layout of a thousand images has some 20,000. */
 const MEMBERS_MAX = 200_000;
 
 /**
@@ -130,7 +130,7 @@ async function indexMembers(members: AsyncIterable<Member>): Promise<MemberIndex
   let position = -1;
   for await (const member of members) {
     position += 1;
-    if (files.size + links.size > MEMBERS_MAX) {
+    if (position >= MEMBERS_MAX) {
       throw archiveTooLarge(`more than ${MEMBERS_MAX} files`, `${MEMBERS_MAX}`);
     }
     const path = memberPath(member.path);
@@ -195,11 +195,11 @@ function archiveOf(index: MemberIndex, open: OpenMembers): ImageArchive {
   const images = imagesOf(index, made);
   const files = [...index.files.values()];
   const digests = new Map(files.map(({ position, digest }) => [position, digest]));
-  const known = new Set(digests.values());
+  const sizes = new Map(files.map(({ digest, size }) => [digest, size]));
   const document = (digest: Digest) => made.get(digest) ?? index.documents.get(digest);
   const archive: ImageArchive = {
     images,
-    has: (digest) => made.has(digest) || known.has(digest),
+    sizeOf: (digest) => made.get(digest)?.byteLength ?? sizes.get(digest),
     async *contents(wanted, options, members = open(options)) {
       const left = new Set(wanted);
       for (const digest of wanted) {
@@ -229,7 +229,7 @@ async function fetchFrom(
   { signal, range = { start: 0, end: descriptor.size } }: FetchOptions,
 ): Promise<ReadableStream<Uint8Array>> {
   signal.throwIfAborted();
-  if (!archive.has(descriptor.digest)) throw contentMissing(descriptor);
+  if (archive.sizeOf(descriptor.digest) === undefined) throw contentMissing(descriptor);
   const chunks = (async function* () {
     for await (const { body } of archive.contents(new Set([descriptor.digest]), { signal })) {
       let offset = 0;

@@ -391,6 +391,45 @@ describe("loading", () => {
   });
 });
 
+describe("an image whose manifest lies of the size of", () => {
+  const sizes = { "one byte more": 1, "one byte less": -1, "more than any disk has": 2 ** 50 };
+  const lies = (["its layer", "its config"] as const).flatMap((part) =>
+    Object.entries(sizes).map(([what, more]) => [part, what, more] as const),
+  );
+  test.each(lies)("%s, %s, is told of, and the others are loaded", async (part, _, more) => {
+    const whole = sampleImage("whole");
+    const { config, layers, ...rest } = JSON.parse(new TextDecoder().decode(a.manifest));
+    const lie = (each: Descriptor) => ({ ...each, size: each.size + more });
+    const manifest = json({
+      ...rest,
+      config: part === "its config" ? lie(config) : config,
+      layers: part === "its layer" ? layers.map(lie) : layers,
+    });
+    const root = { ...a.root, digest: digestOf(manifest), size: manifest.byteLength };
+    const liar = layoutOf({ ...a, manifest, root }, named("x/liar:1"));
+    const image = await providerOf([
+      { path: `${IMAGES}/liar.tar`, body: tarOf(liar) },
+      { path: `${IMAGES}/whole.tar`, body: tarOf(craneSave(whole, "x/whole:1")) },
+    ]);
+    const found = await findImageArchives(image, { signal });
+    const options = { signal, platform, nameOf: (name: string) => name };
+    const { loaded, trouble } = await loadImages(image, found, createMemoryStore(), options);
+    expect(loaded.map(({ name }) => name)).toEqual(["x/whole:1"]);
+    expect(trouble.map(({ code }) => code)).toEqual(["image-archive-invalid"]);
+    expect(trouble[0]?.message).toContain("liar.tar");
+  });
+});
+
+test("an archive of more members than any has is given up, also when they are no files", async () => {
+  const folder = { path: "x/", type: "folder", linkPath: "", size: 0, holes: 0 } as const;
+  const members = async function* () {
+    for (let i = 0; i < 300_000; i += 1) yield { ...folder, body: streamOf(new Uint8Array()) };
+  };
+  await expect(openImageArchive(members, { signal })).rejects.toMatchObject({
+    code: "archive-too-large",
+  });
+});
+
 test("a manifest of Docker's types is taken as it is", async () => {
   const manifest = json({
     ...(JSON.parse(new TextDecoder().decode(a.manifest)) as object),

@@ -227,9 +227,13 @@ async function graphIn(
   try {
     if (archive === undefined) throw invalid("it could not be read");
     const graph = await readImageGraph(archive, root, options.platform, options);
-    const absent = graph.blobs.find(({ digest }) => !archive.has(digest));
-    if (absent === undefined) return graph;
-    throw invalid(`${absent.digest}, which its image ${root.digest} needs, is not in it`);
+    for (const { digest, size } of graph.blobs) {
+      const found = archive.sizeOf(digest);
+      const whole = `${digest}, which its image ${root.digest} needs,`;
+      if (found === undefined) throw invalid(`${whole} is not in it`);
+      if (found !== size) throw invalid(`${whole} has ${found} bytes, expected ${size}`);
+    }
+    return graph;
   } catch (error) {
     const named = ofArchive(error, `/${path}`);
     if (isFailure(named)) return named;

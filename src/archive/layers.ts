@@ -7,14 +7,7 @@ import {
   type ImageGraph,
   releaseChunk,
 } from "#content";
-import {
-  type Descriptor,
-  type Digest,
-  digestAlgorithm,
-  isJsonObject,
-  parseDocument,
-  tryParseDigest,
-} from "#oci";
+import { type Descriptor, type Digest, diffIdsOf, digestAlgorithm, parseDocument } from "#oci";
 import { DEFAULT_LIMITS, decompress, type UnpackLimits } from "./compression.ts";
 import { NODES_MAX, RootTree } from "./root-tree.ts";
 import { readTar, type TarEntry } from "./tar.ts";
@@ -61,18 +54,6 @@ export async function imageLayers(
     descriptor,
     diffId: diffIds[i] ?? descriptor.digest,
   }));
-}
-
-/** `rootfs.diff_ids` of an image's config, or undefined when it has none that could be. */
-export function diffIdsOf(config: Uint8Array): readonly Digest[] | undefined {
-  const json = tryParseJson(config);
-  const rootfs = isJsonObject(json) ? json["rootfs"] : undefined;
-  const listed = isJsonObject(rootfs) ? rootfs["diff_ids"] : undefined;
-  if (!Array.isArray(listed)) return undefined;
-  const digests = listed.map((text) =>
-    typeof text === "string" ? tryParseDigest(text) : undefined,
-  );
-  return digests.every((digest) => digest !== undefined) ? digests : undefined;
 }
 
 /**
@@ -149,14 +130,6 @@ export function ofLayer(error: unknown, { descriptor }: ImageLayer): unknown {
   });
   OF_LAYER.add(failure);
   return failure;
-}
-
-function tryParseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
-  }
 }
 
 function noRoot({ digest }: Descriptor, found: string): Failure {

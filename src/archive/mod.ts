@@ -8,7 +8,7 @@
  * @module
  */
 export { type Compression, decompress, type UnpackLimits } from "./compression.ts";
-export { decodeName, encodeName } from "./entry-name.ts";
+export { encodeName } from "./entry-name.ts";
 export {
   type Exported,
   type ExportImage,
@@ -36,9 +36,8 @@ export {
   type LoadOptions,
   loadImages,
 } from "./image-archives.ts";
-export { findFiles, type ImageFile, type StreamedFile, streamFiles } from "./image-files.ts";
-export { type ImageLayer, imageLayers, type LayerOptions, readLayer, readRoot } from "./layers.ts";
-export { pathOf, RootTree, type TreeNode } from "./root-tree.ts";
+export type { ImageFile } from "./image-files.ts";
+export { type ImageLayer, imageLayers, type LayerOptions } from "./layers.ts";
 export type { LeftOut } from "./root-writer.ts";
 export { readTar, type TarEntry, type TarEntryType } from "./tar.ts";
 export type { TarTime } from "./tar-header.ts";

@@ -56,6 +56,25 @@ describe("secrets", () => {
     expect(masked).toContain("# why");
   });
 
+  test("values of headers are masked in inline tables, in any case, and in what is switched off", () => {
+    const text =
+      'host."https://a" = {ca = "x", header = {X = "hunter2"}}\n# Authorization = "Basic hunter2"\n[host."https://b".Header]\nX = "hunter2"\n';
+    const masked = maskHostsToml(text);
+    expect(masked).not.toContain("hunter2");
+    expect(masked).toContain("# Authorization = [secret]");
+    expect(maskHostsToml('[host]\n"https://a" = {\n  header.X = "hunter2"}\n')).not.toContain(
+      "hunter",
+    );
+  });
+
+  test("passwords that an alias stands for, and in what is switched off, are masked", () => {
+    const text =
+      "p: &p hunter2\nconfigs:\n  a:\n    auth:\n      password: *p\n      # identity_token: hunter2 2\n      Auth: hunter2\n";
+    const masked = maskRegistriesYaml(text);
+    expect(masked).not.toContain("hunter2");
+    expect(masked).toContain("# identity_token: [secret]\n");
+  });
+
   test("passwords and tokens are masked in every way in which YAML may have them", () => {
     const text =
       'configs:\n  a: {auth: {username: me, password: hunter2}}\n  b:\n    auth:\n      password: >-\n        hunter2\n        hunter2\n      identity_token: "hunter2"\n      auth: hunter2\n    tls: {ca_file: /ca}\nmirrors: {x: {endpoint: ["https://u:hunter2@y"]}}\n';

@@ -8,7 +8,7 @@ import { mergeHostsToml, type Replaced } from "./hosts-toml.ts";
 import { removeMarked } from "./marked.ts";
 
 // Ten thousand files are merged and parsed several times each.
-setDefaultTimeout(60_000);
+setDefaultTimeout(600_000);
 
 const EMBEDDED: Endpoint = {
   ...{ role: "embedded", origin: "http://127.0.0.1:5055", prefix: "", skipVerify: false },
@@ -86,6 +86,18 @@ describe("mergeHostsToml()", () => {
     expect(merged).toContain('# END drayage\n# lab\n[host."https://lab"]');
   });
 
+  test.each([
+    'x = """\n# no comment"""',
+    "x = '''\n# no comment\n# nor this'''",
+    'x = [\n  "a", # b\n  # over\n]',
+  ])("nothing is set into a value whose last line looks like a comment: %j", (value) => {
+    const text = `${value}\n# over it\n[host."https://lab"]\n`;
+    const { merged } = merge(text);
+    expect(parse(merged)["x"]).toEqual(parse(text)["x"]);
+    expect(merged.startsWith(`${value}\n# BEGIN`)).toBe(true);
+    expect(order(merged)).toEqual([...OURS, "https://lab"]);
+  });
+
   test("a table that a person has already stays theirs, once, and is told of", () => {
     const { merged, findings } = merge('[host."http://127.0.0.1:5055"]\n  skip_verify = true\n');
     expect(order(merged)).toEqual(OURS);
@@ -142,6 +154,7 @@ describe("what a person wrote", () => {
   const key = fc.constantFrom("capabilities", "ca", "skip_verify", "header.X-A", '"odd key"');
   const value = fc.constantFrom(
     ...['"x"', "true", '["pull"]', '[\n  "a", # b ]\n  "c",\n]', "'''\n[notes.\"no\"]\n'''"],
+    ...['"""\n# over it"""', "'''\n# a\n# b'''"],
     ...['"""\n# BEGIN\n"""', "1979-05-27T07:32:00Z", "{a = 1}", "'\\'"],
   );
   const pairs = fc

@@ -8,7 +8,8 @@ import {
   type NodeCredential,
 } from "./endpoint.ts";
 import { insertMarked, removeMarked } from "./marked.ts";
-import { parseToml, type TomlTable, tomlStatements } from "./toml-text.ts";
+import { isSameData } from "./same-data.ts";
+import { parseToml, type TomlStatement, type TomlTable, tomlStatements } from "./toml-text.ts";
 
 /** What a person has already where containerd looks for the mirrors of a host. */
 export interface HostFolder {
@@ -52,7 +53,7 @@ export function mergeHostsToml(
   if (theirs === undefined) return undefined;
   const table = parseToml(theirs, context.file, findings);
   if (table === undefined) return undefined;
-  const endpoints = withoutTheirs(mirror, table, context.file, findings);
+  const endpoints = withoutTheirs(mirror, { theirs, table }, context.file, findings);
   const isNew = theirs.trim() === "";
   const lines = [
     ...(isNew ? topKeys(mirror.host, context.replaced ?? {}) : []),
@@ -62,36 +63,50 @@ export function mergeHostsToml(
   const offset = insertionOffset(theirs);
   const merged = insertMarked(theirs, [{ offset, form: "lines", indent: "", lines }]);
   // What we made must be read as we meant it, whatever the person wrote around it.
-  if (parseToml(merged, context.file, new Findings()) !== undefined) return merged;
+  if (isMerged(merged, table, lines)) return merged;
   reportUnmergeable(theirs, context.file, findings);
   return undefined;
+}
+
+/** Whether a merged file says what the person's said, and what our lines say. */
+function isMerged(merged: string, theirs: TomlTable, lines: readonly string[]): boolean {
+  const after = parseToml(merged, "", new Findings());
+  const ours = parseToml(lines.join("\n"), "", new Findings());
+  if (after === undefined || ours === undefined) return false;
+  const host = { ...tableOf(ours["host"]), ...tableOf(theirs["host"]) };
+  const hasHost = "host" in ours || "host" in theirs;
+  return isSameData(after, { ...ours, ...theirs, ...(hasHost ? { host } : {}) });
 }
 
 /** The one way in which sound TOML takes no table of ours: `host` is there, and closed to others. */
 function reportUnmergeable(text: string, file: string, findings: Findings): void {
   const host = tomlStatements(text).find(({ key }) => key[0] === "host");
-  const before = text.slice(0, host?.start ?? 0);
   findings.fault(
-    { file, line: before.split("\n").length, column: 1, path: "host" },
+    { file, line: lineOf(text, host), column: 1, path: "host" },
     "redirect-unmergeable",
     `Cannot add mirrors to ${quoted(file)}: host is written in a way that takes no more tables`,
     'Write each mirror as a table of its own: [host."https://…"]',
   );
 }
 
+function lineOf(text: string, statement: TomlStatement | undefined): number {
+  return text.slice(0, statement?.start ?? 0).split("\n").length;
+}
+
 /** A table that the person has already can't be there twice; theirs stays. */
 function withoutTheirs(
   { endpoints }: Mirror,
-  table: TomlTable,
+  { theirs, table }: { readonly theirs: string; readonly table: TomlTable },
   file: string,
   findings: Findings,
 ): readonly Endpoint[] {
-  const theirs = tableOf(table["host"]);
+  const hosts = tableOf(table["host"]);
   return endpoints.filter((endpoint) => {
     const url = endpointUrl(endpoint);
-    if (theirs[url] === undefined) return true;
+    if (hosts[url] === undefined) return true;
+    const there = tomlStatements(theirs).find(({ key }) => key.includes(url));
     findings.warn(
-      { file, line: 1, column: 1, path: `host.${url}` },
+      { file, line: lineOf(theirs, there), column: 1, path: `host.${url}` },
       "redirect-already-there",
       `${quoted(url)} is in the file already, so that table stays as it is, in its place`,
       "Remove the table to have it written by dray redirect",
@@ -102,12 +117,17 @@ function withoutTheirs(
 
 /** Before the first table, and before the comment that stands right over it. */
 function insertionOffset(text: string): number {
-  const header = tomlStatements(text).find(({ kind }) => kind === "header");
+  const statements = tomlStatements(text);
+  const first = statements.findIndex(({ kind }) => kind === "header");
+  const header = statements[first];
   if (header === undefined) return text.length;
+  // The last line of a text in three quotes may look like a comment.
+  const floor = statements[first - 1]?.end ?? 0;
   let offset = text.lastIndexOf("\n", header.start) + 1;
   for (;;) {
     const above = text.lastIndexOf("\n", offset - 2) + 1;
-    if (offset === 0 || !/^[ \t]*#/.test(text.slice(above, offset))) return offset;
+    const isComment = above >= floor && /^[ \t]*#/.test(text.slice(above, offset));
+    if (offset === 0 || !isComment) return offset;
     offset = above;
   }
 }

@@ -27,7 +27,7 @@ export interface Insertion {
 }
 
 /** How the lines of a text end: as its first one does. */
-export function lineEnding(text: string): "\n" | "\r\n" {
+function lineEnding(text: string): "\n" | "\r\n" {
   return /^[^\n]*\r\n/.test(text) ? "\r\n" : "\n";
 }
 

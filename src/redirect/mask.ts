@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, parseDocument, visit } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, parseDocument, visit } from "yaml";
 import { tomlStatements } from "./toml-text.ts";
 
 const MASK = "[secret]";
@@ -16,25 +16,39 @@ const SECRET_KEYS: ReadonlySet<string> = new Set([
 export function maskHostsToml(text: string): string {
   let isHeaders = false;
   const secrets = tomlStatements(text).flatMap(({ kind, key, valueStart, end }) => {
-    if (kind === "header") isHeaders = key.includes("header");
-    const isSecret = kind === "pair" && (isHeaders || key.includes("header"));
+    const hasHeader = key.some(isHeaderKey);
+    if (kind === "header") isHeaders = hasHeader;
+    // An inline table of a host may have its headers in it.
+    const isSecret =
+      kind === "pair" &&
+      (isHeaders || hasHeader || INLINE_HEADER.test(text.slice(valueStart, end)));
     return isSecret ? [{ start: valueStart, end }] : [];
   });
-  return maskUserInfo(cover(text, secrets));
+  return maskNotes(maskUserInfo(cover(text, secrets)));
 }
+
+/** containerd's parser takes keys in any case. */
+function isHeaderKey(key: string): boolean {
+  return key.toLowerCase() === "header";
+}
+
+const INLINE_HEADER = /\{.*\bheader\b/is;
 
 /** A registries.yaml in which passwords and tokens are masked, whosever they are. */
 export function maskRegistriesYaml(text: string): string {
   const secrets: { start: number; end: number }[] = [];
-  visit(parseDocument(text), {
+  const document = parseDocument(text);
+  visit(document, {
     Pair(_, pair) {
-      const { key, value } = pair;
-      if (!isScalar(key) || !SECRET_KEYS.has(String(key.value)) || isMap(value)) return;
+      const { key } = pair;
+      const value = isAlias(pair.value) ? pair.value.resolve(document) : pair.value;
+      if (!isScalar(key) || !SECRET_KEYS.has(String(key.value).toLowerCase()) || isMap(value))
+        return;
       const range = isScalar(value) || isSeq(value) ? value.range : undefined;
       if (range) secrets.push({ start: range[0], end: range[1] });
     },
   });
-  return maskUserInfo(cover(text, secrets));
+  return maskNotes(maskUserInfo(cover(text, secrets)));
 }
 
 function cover(text: string, secrets: readonly { start: number; end: number }[]): string {
@@ -48,4 +62,12 @@ function cover(text: string, secrets: readonly { start: number; end: number }[])
 /** A password may stand in a URL too. */
 function maskUserInfo(text: string): string {
   return text.replace(/(https?:\/\/)[^\s/@"']+@/g, `$1${MASK}@`);
+}
+
+/** What somebody switched off by a comment may be a password that still holds. */
+function maskNotes(text: string): string {
+  return text.replace(
+    /(#.*?\b(?:password|auth|authorization|identity_?token|registry_token)\b["']?\s*[:=]\s*).*\S/gi,
+    `$1${MASK}`,
+  );
 }

@@ -25,6 +25,11 @@ export interface MirrorOptions {
   readonly embedded: { readonly origin: string; readonly access: NodeAccess };
   /** How nodes talk to the local registry. */
   readonly local?: NodeAccess;
+  /**
+   * Hosts of images that the embedded registry has and the plan does not declare: core images of
+   * Kubernetes, which came out of the provider image.
+   */
+  readonly coreHosts?: readonly string[];
 }
 
 /**
@@ -42,7 +47,7 @@ export function mirrorsFor(
   options: MirrorOptions,
   findings: Findings,
 ): readonly Mirror[] {
-  return [...imagesByHost(plan)].flatMap(([host, images]): Mirror[] => {
+  return [...imagesByHost(plan, options)].flatMap(([host, images]): Mirror[] => {
     const external = expressSources(host, images, options, findings);
     const site =
       options.via === "external"
@@ -60,9 +65,14 @@ export function mirrorsFor(
 }
 
 /** Hosts in code-unit order, so that the same plan always gives the same files. */
-function imagesByHost(plan: Plan): ReadonlyMap<string, readonly PlannedImage[]> {
+function imagesByHost(
+  plan: Plan,
+  { coreHosts = [] }: MirrorOptions,
+): ReadonlyMap<string, readonly PlannedImage[]> {
   const images = plan.stages.flatMap((stage) => stage.images);
-  const hosts = [...new Set(images.map(({ declared }) => declared.domain))].sort();
+  const hosts = [
+    ...new Set([...images.map(({ declared }) => declared.domain), ...coreHosts]),
+  ].sort();
   return new Map(
     hosts.map((host) => [host, images.filter(({ declared }) => declared.domain === host)]),
   );

@@ -8,7 +8,7 @@ import { removeMarked } from "./marked.ts";
 import { mergeRegistriesYaml } from "./registries-yaml.ts";
 
 // Ten thousand files are merged and parsed several times each.
-setDefaultTimeout(60_000);
+setDefaultTimeout(600_000);
 
 const EMBEDDED: Endpoint = {
   ...{ role: "embedded", origin: "http://127.0.0.1:5055", prefix: "", skipVerify: false },
@@ -54,6 +54,15 @@ describe("mergeRegistriesYaml()", () => {
     const { isRefused, findings } = merge(text);
     expect(isRefused).toBe(true);
     expect(findings.faults.map(({ code }) => code)).toEqual(["redirect-unmergeable"]);
+  });
+
+  test("a fault names the place of the alias, or of the section that can't be merged into", () => {
+    const placeOf = (text: string) => {
+      const { line, column } = merge(text).findings.faults[0] ?? {};
+      return [line, column];
+    };
+    expect(placeOf("a: 1\nmirrors:\n  quay.io:\n    endpoint: [*none]\n")).toEqual([4, 16]);
+    expect(placeOf("a: 1\nmirrors: {}\n...\n")).toEqual([2, 1]);
   });
 
   // k3s 1.29.2 made two tables of them, and containerd refused the file (k3s-io/k3s#9693).
@@ -135,6 +144,21 @@ describe("mergeRegistriesYaml()", () => {
     expect(findings.faults[0]).toMatchObject({ code: "redirect-rewrite-clash", line });
   });
 
+  test("an entry for a host hides the config of *, so whom that trusts is said again, and no login", () => {
+    const wildcard = "  '*': {tls: {ca_file: /proxy.pem}, auth: {username: me, password: p}}\n";
+    const { configs } = parse(merge(`configs:\n${wildcard}`).merged);
+    const tls = { ca_file: "/proxy.pem" };
+    expect(configs).toMatchObject({ "docker.io": { tls }, "quay.io": { tls } });
+    expect(configs["docker.io"].auth).toBeUndefined();
+    const theirs = "mirrors:\n  docker.io: {endpoint: []}\nconfigs:\n  quay.io: {}\n";
+    const { merged, findings } = merge(theirs + wildcard);
+    const kept = parse(merged).configs;
+    expect([kept["docker.io"], kept["quay.io"], kept["reg.example:5000"]]).toEqual([
+      ...[undefined, {}, { tls }],
+    ]);
+    expect(findings.warnings).toEqual([]);
+  });
+
   test("a config that a person has already stays theirs, and is told of", () => {
     const text = 'configs:\n  "10.0.0.5:30003": {auth: {username: me}}\n';
     const { merged, findings } = merge(text);
@@ -154,6 +178,12 @@ describe("mergeRegistriesYaml()", () => {
       "mirrors:\n  quay.io:\n    endpoint: &e\n    - https://y\n  b.io: {endpoint: *e}\n",
       "redirect-unmergeable",
     ],
+    ["x: *none\nmirrors: {}\n", "yaml-invalid"],
+    ["x: &x [*x]\nmirrors: {}\n", "yaml-invalid"],
+    ["x: &x [&x y, *x, *z]\nmirrors: {}\n", "yaml-invalid"],
+    // Nor may it be in what k3s does not read, and a person or another program may.
+    ["mirrors: &m\n  quay.io: {endpoint: [https://y]}\nnotes: *m\n", "redirect-unmergeable"],
+    ["mirrors:\n  quay.io: &q\n    endpoint: []\n  b.io: {notes: *q}\n", "redirect-unmergeable"],
   ])("%j is a fault, and nothing is given", (text, code) => {
     const { isRefused, findings } = merge(text);
     expect(isRefused).toBe(true);
@@ -202,6 +232,7 @@ describe("what a person wrote", () => {
           expect(tail).toEqual(endpoint);
         }
         expect(after.mirrors["quay.io"].endpoint.slice(0, 2)).toEqual(QUAY);
+        expect(after.configs).toMatchObject(before.configs ?? {});
       }),
       { numRuns: FUZZ_RUNS },
     );

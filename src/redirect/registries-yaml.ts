@@ -1,16 +1,21 @@
 import {
+  type Alias,
   type Document,
+  isAlias,
   isMap,
   isScalar,
   isSeq,
   LineCounter,
+  type Node,
   type Pair,
   parseDocument,
+  visit,
   type YAMLMap,
 } from "yaml";
 import { Findings, type Place, quoted } from "#base";
 import { type Endpoint, endpointUrl, type Mirror, normalEndpoint } from "./endpoint.ts";
 import { type Insertion, insertMarked, removeMarked, splitMark } from "./marked.ts";
+import { isSameData } from "./same-data.ts";
 
 /** A `registries.yaml` as k3s and RKE2 read it; what they don't know of it, we don't either. */
 export interface RegistriesYaml {
@@ -44,7 +49,7 @@ export function mergeRegistriesYaml(
   if (file === undefined) return undefined;
   const before = readRegistries(file.json);
   const wanted = mirrors.flatMap((mirror) => wantedMirror(mirror, before, file, findings));
-  const configs = configsOf(mirrors, context.authorityPath).filter(([host]) => {
+  const configs = configsOf(mirrors, wanted, before, context.authorityPath).filter(([host]) => {
     if (before.configs[host] === undefined) return true;
     warnOfConfig(host, file, findings);
     return false;
@@ -56,11 +61,12 @@ export function mergeRegistriesYaml(
   if (findings.hasFaults) return undefined;
   const merged = insertMarked(theirs, insertions);
   const after = openYaml(merged, context.file, new Findings());
-  if (after !== undefined && isMerged(readRegistries(after.json), before, wanted, configs)) {
+  if (after !== undefined && isMerged(after.json, file.json, wanted, configs)) {
     return mark + merged;
   }
+  const section = file.root && (findPair(file.root, "mirrors") ?? findPair(file.root, "configs"));
   findings.fault(
-    file.place(0),
+    file.place(keyOffset(section)),
     "redirect-unmergeable",
     `Cannot merge mirrors into ${quoted(context.file)}: what came out would not mean what it should`,
     "Write mirrors and configs as plain indented mappings, without anchors, tags and document ends",
@@ -97,15 +103,37 @@ function openYaml(text: string, file: string, findings: Findings): YamlFile | un
     );
     return undefined;
   }
-  const json = toJson(document);
+  const broken = brokenAlias(document);
+  const json = broken === undefined ? toJson(document) : undefined;
   if (json !== undefined) return { text, root: isMap(root) ? root : undefined, json, place };
   findings.fault(
-    place(0),
+    place(broken?.range?.[0] ?? 0),
     "yaml-invalid",
-    "Cannot read YAML: its aliases stand for more than any configuration has",
+    broken === undefined
+      ? "Cannot read YAML: its aliases stand for more than any configuration has"
+      : "Cannot read YAML: the alias has no anchor of its name that ends before it",
     "Mend the file, or remove it; nothing was changed",
   );
   return undefined;
+}
+
+/** The first alias of nothing, or of something that it is a part of. */
+function brokenAlias(document: Document.Parsed): Alias | undefined {
+  const anchored = new Map<string, Node>();
+  let broken: Alias | undefined;
+  visit(document, {
+    Node(_, node, path) {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchored.set(node.anchor, node);
+        return undefined;
+      }
+      const target = anchored.get(node.source);
+      if (target !== undefined && !path.includes(target)) return undefined;
+      broken = node;
+      return visit.BREAK;
+    },
+  });
+  return broken;
 }
 
 /** Undefined for what the library takes for an attack: aliases of aliases, without end. */
@@ -235,15 +263,35 @@ function warnOfConfig(host: string, file: YamlFile, findings: Findings): void {
 /** How endpoints are talked to, by host and port: their credentials and authorities. */
 function configsOf(
   mirrors: readonly Mirror[],
+  wanted: readonly Entry[],
+  before: RegistriesYaml,
   authorityPath: (name: string) => string,
 ): readonly Entry[] {
-  const byHost = new Map<string, Readonly<Record<string, unknown>>>();
+  const byHost = new Map<string, Readonly<Record<string, unknown>>>(inheritedTls(wanted, before));
   for (const endpoint of mirrors.flatMap(({ endpoints }) => endpoints)) {
     const host = endpoint.origin.replace(/^https?:\/\//, "");
     const config = { ...byHost.get(host), ...configOf(endpoint, authorityPath) };
     if (Object.keys(config).length > 0) byHost.set(host, config);
   }
   return [...byHost].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/**
+ * An entry of `mirrors` hides from its host what `configs` says of `*` (k3s, pkg/agent/containerd/config.go:
+ * `getHostConfigs`), so that is said again: it may be what trusts a proxy on the way to the host. A login
+ * of `*` is not: containerd is given it by that name, which no host has.
+ */
+function inheritedTls(
+  wanted: readonly Entry[],
+  { mirrors, configs }: RegistriesYaml,
+): readonly Entry[] {
+  const { tls } = record(configs["*"]);
+  if (Object.keys(record(tls)).length === 0) return [];
+  return wanted.flatMap(([host]): readonly Entry[] => {
+    const real = host === "docker.io" ? "registry-1.docker.io" : host;
+    const isTold = [mirrors[host], configs[host], configs[real]].some((each) => each !== undefined);
+    return isTold ? [] : [[host, { tls }]];
+  });
 }
 
 function configOf(
@@ -401,33 +449,39 @@ function blockLines(indent: string, key: string, value: unknown): readonly strin
   ];
 }
 
-/** Whether a merged file says what the person's said, with ours before it. */
+/** Whether a merged file says all that the person's said, with ours before it. */
 function isMerged(
-  after: RegistriesYaml,
-  before: RegistriesYaml,
+  after: unknown,
+  before: unknown,
   mirrors: readonly Entry[],
   configs: readonly Entry[],
 ): boolean {
-  const expected = new Map(Object.entries(before.mirrors));
-  for (const [host, { endpoint, rewrite }] of mirrors) {
-    const theirs = expected.get(host) ?? { endpoint: [], rewrite: {} };
-    expected.set(host, {
-      endpoint: [...(endpoint as readonly string[]), ...theirs.endpoint],
-      rewrite: { ...theirs.rewrite, ...record(rewrite) } as RegistriesMirror["rewrite"],
-    });
-  }
-  const all = { ...before.configs, ...Object.fromEntries(configs) };
-  return isSame(after.mirrors, Object.fromEntries(expected)) && isSame(after.configs, all);
+  const root = record(before);
+  const theirs = record(root["mirrors"]);
+  const extended = mirrors.map(([host, { endpoint, rewrite }]) => {
+    const entry = record(theirs[host]);
+    const others: unknown = entry["endpoint"] ?? [];
+    const endpoints = [
+      ...(endpoint as readonly string[]),
+      ...(Array.isArray(others) ? others : []),
+    ];
+    return [
+      host,
+      { ...entry, endpoint: endpoints, ...(rewrite === undefined ? {} : { rewrite }) },
+    ] as const;
+  });
+  return isSameData(record(after), {
+    ...root,
+    ...sectionOf("mirrors", theirs, extended),
+    ...sectionOf("configs", record(root["configs"]), configs),
+  });
 }
 
-/** Sameness of data, whatever the order of its keys. */
-function isSame(a: unknown, b: unknown): boolean {
-  if (typeof a !== "object" || a === null || typeof b !== "object" || b === null) return a === b;
-  const [keysA, keysB] = [Object.keys(a), Object.keys(b)];
-  return (
-    keysA.length === keysB.length &&
-    keysA.every((key) =>
-      isSame((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
-    )
-  );
+/** A section with entries of ours; one that gets none stays as it is, whatever it is. */
+function sectionOf(
+  name: string,
+  theirs: Readonly<Record<string, unknown>>,
+  ours: readonly Entry[],
+) {
+  return ours.length === 0 ? {} : { [name]: { ...theirs, ...Object.fromEntries(ours) } };
 }

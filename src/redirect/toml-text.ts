@@ -48,7 +48,7 @@ export interface TomlStatement {
 
 /** Strings and comments, the parts of TOML in which brackets and line breaks mean nothing. */
 const OPAQUE =
-  /"""(?:\\[\s\S]|(?!""")[\s\S])*"{3,5}|'''(?:(?!''')[\s\S])*'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*/y;
+  /"""(?:[^"\\]+|\\[\s\S]|"(?!""))*"{3,5}|'''(?:[^']+|'(?!''))*'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*/y;
 
 /** The statements of a text that {@link parseToml} accepts, in its order. */
 export function tomlStatements(text: string): readonly TomlStatement[] {

@@ -4,11 +4,10 @@ import {
   childrenOf,
   type Descriptor,
   type Digest,
+  diffIdsOf,
   isIndexType,
-  isJsonObject,
   isManifestType,
   parseDocument,
-  tryParseDigest,
 } from "#oci";
 import type { Labels } from "./api.ts";
 import type { ImportSession } from "./session.ts";
@@ -45,7 +44,10 @@ export async function readRunnable(
   if (found === undefined) throw noRoot(graph, "no config of an image");
   const diffIds = diffIdsOf(await fetchVerified(content, found.config, { signal }));
   if (diffIds?.length !== found.layers.length) {
-    throw noRoot(graph, `${found.layers.length} layers, and a config of ${diffIds?.length ?? 0}`);
+    throw noRoot(
+      graph,
+      `${found.layers.length} layers, and a config of ${diffIds?.length ?? "none"}`,
+    );
   }
   const layers = found.layers.map((descriptor, i) => ({
     descriptor,
@@ -93,7 +95,7 @@ export async function importContent(
  * What keeps the children of a manifest from containerd's collection, as its own pulls write it
  * (`core/images/mediatypes.go`, `ChildGCLabels`). Children that are not here do no harm.
  */
-export function childLabels({ descriptor, bytes }: GraphDocument): Labels {
+function childLabels({ descriptor, bytes }: GraphDocument): Labels {
   const document = parseDocument(bytes, descriptor.mediaType);
   const labels: Record<string, string> = {};
   const counts = new Map<string, number>();
@@ -123,19 +125,6 @@ const IMAGE_CONFIGS: ReadonlySet<string> = new Set([
   "application/vnd.oci.image.config.v1+json",
   "application/vnd.docker.container.image.v1+json",
 ]);
-
-function diffIdsOf(bytes: Uint8Array): readonly Digest[] | undefined {
-  let config: unknown;
-  try {
-    config = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
-  }
-  const rootfs = isJsonObject(config) ? config["rootfs"] : undefined;
-  const diffIds = isJsonObject(rootfs) ? rootfs["diff_ids"] : undefined;
-  if (!Array.isArray(diffIds)) return undefined;
-  return diffIds.flatMap((text) => (typeof text === "string" ? (tryParseDigest(text) ?? []) : []));
-}
 
 function noRoot({ manifest }: ImageGraph, found: string): Failure {
   return new Failure({

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type ConfigDisk, type FileEdit, systemConfigDisk } from "./config-disk.ts";
+export type { ConfigDisk, FileEdit } from "./config-disk.ts";
 export { applyEdits, BACKUP_SUFFIX, readConfigFile, realConfigPath } from "./config-files.ts";
 export {
   CONTAINERD_SOCKET,

@@ -41,7 +41,7 @@ export async function unpack(
 }
 
 /** OCI image spec, "Layer ChainID". */
-export function chainIdOf(parent: string | undefined, diffId: string): string {
+function chainIdOf(parent: string | undefined, diffId: string): string {
   if (parent === undefined) return diffId;
   return `sha256:${createHash("sha256").update(`${parent} ${diffId}`).digest("hex")}`;
 }

@@ -1,12 +1,6 @@
 import { Failure, formatBytes, quoted } from "#base";
 import { digestOf } from "#content";
-import {
-  type Descriptor,
-  isJsonObject,
-  type ManifestDocument,
-  OCI_MANIFEST,
-  parseDocument,
-} from "#oci";
+import { type Descriptor, type ManifestDocument, OCI_MANIFEST, parseDocument } from "#oci";
 import { clashingPath, isSafePath } from "./artifact-path.ts";
 
 /** What the manifest says that it is (OCI image spec 1.1, "Guidelines for Artifact Usage"). */
@@ -85,7 +79,6 @@ export interface ListedFile {
 export interface ListedArtifact {
   readonly config: Descriptor;
   readonly files: readonly ListedFile[];
-  readonly version: string | null;
 }
 
 /**
@@ -167,7 +160,7 @@ export function readManifest(bytes: Uint8Array): ListedArtifact {
   if (files.filter(({ role }) => role === "user-data").length > 1) {
     throw invalid("it has user data twice", "at most one file of user data");
   }
-  return { config, files, version: versionOf(bytes) };
+  return { config, files };
 }
 
 /** Registries of before OCI 1.1 know only the type of the config. */
@@ -214,13 +207,6 @@ function roleOf(mediaType: string, path: string): FileRole {
     `${quoted(path)} is of type ${quoted(mediaType, 100)}`,
     "one that this version of dray knows",
   );
-}
-
-function versionOf(bytes: Uint8Array): string | null {
-  const json: unknown = JSON.parse(new TextDecoder().decode(bytes));
-  const annotations = isJsonObject(json) ? json["annotations"] : undefined;
-  const version = isJsonObject(annotations) ? annotations[VERSION] : undefined;
-  return typeof version === "string" ? version : null;
 }
 
 function invalid(found: string, expected: string): Failure {

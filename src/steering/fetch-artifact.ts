@@ -27,7 +27,6 @@ export interface SiteArtifact {
   readonly location: string;
   /** Its name in a store. */
   readonly name: string;
-  readonly version: string | null;
   readonly manifest: Blob;
   readonly config: Blob;
   readonly files: readonly (Blob & { readonly path: string; readonly role: FileRole })[];
@@ -125,7 +124,6 @@ async function bring(
     address: formatArtifactAddress(reference),
     location: artifactLocation(reference, root.digest),
     name: artifactName(reference),
-    version: listed.version,
     manifest,
     config,
     files: listed.files.flatMap(({ path, role }, i) => {
