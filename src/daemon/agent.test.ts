@@ -11,10 +11,12 @@ import { openStore } from "#store";
 import { type AgentWorld, START_MS, startAgent } from "#test-support/agent-world";
 import { createEventClock } from "#test-support/event-clock";
 import {
+  createMemoryRecords,
   createMemorySite,
   declaredIn,
   type MemoryRecords,
   type MemorySite,
+  revisionOf,
   sketchOf,
   summaryOf,
   untilAborted,
@@ -434,6 +436,250 @@ describe("an agent", () => {
     await next.stop();
   });
 
+  test("proves anew when it is started, and is not ready before that", async () => {
+    const world = startAgent();
+    const { site, clock } = world;
+    await ready(world, "shop");
+    await world.stop();
+    // The disk, or the machine, is another by now.
+    site.held.delete("quay.io/team/shop:latest");
+    const proving = Promise.withResolvers<void>();
+    const { prove } = createMemorySite(clock);
+    site.script.stage = (_, { signal }) => untilAborted(NEVER, signal);
+    site.script.prove = async (...args) => {
+      await proving.promise;
+      return prove(...args);
+    };
+    const next = startAgent({ records: world.records.copy(), site, clock });
+    const { agent } = next;
+    await next.until("it proves", () => agent.state().activity.name === "proving");
+    expect(agent.state()).toMatchObject({ proof: { ok: true }, verdict: { level: "working" } });
+    expect(agent.isReadyOffline()).toBe(false);
+    proving.resolve();
+    await next.until("it fetches what is missing", () => agent.state().activity.name === "staging");
+    expect(agent.state().proof?.ok).toBe(false);
+    site.script = {};
+    await agent.act("pause", "ana");
+    await agent.act("resume", "ana");
+    await next.until("it is ready", () => isReady(next) && agent.isReadyOffline());
+    await next.stop();
+  });
+
+  test("looks again at what a proof found wanting, tells of it seldom, and fetches once", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    const id = await ready(world, "shop");
+    const lost = createMemorySite(world.clock);
+    const stages = callsOf(site, "stage");
+    site.script.prove = (...args) => lost.prove(...args);
+    site.change();
+    await world.until("it is wanting", () => agent.state().proof?.ok === false);
+    await world.pass(4 * HOUR_MS);
+    expect(callsOf(site, "stage")).toBe(stages + 1);
+    const told = (await world.journal()).filter((line) => /^proof-(wanting|failing)/.test(line));
+    expect(told).toEqual([
+      "proof-wanting: Not proven: 2 of 2 references are missing",
+      ...[2, 4, 8, 16].map(
+        (times) =>
+          `proof-failing: The proof of store (revision ${id}) has failed ${times} times in the same way since 2026-01-05 12:00`,
+      ),
+    ]);
+    site.script = {};
+    const mendedMs = world.clock.now();
+    await world.until("it is ready", () => isReady(world));
+    expect(world.clock.now() - mendedMs).toBeLessThan(16 * 60_000);
+    await world.stop();
+  });
+
+  test("tells of a look that holds again only where somebody asked, or it was time", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    await ready(world, "shop");
+    const told = async () =>
+      (await world.journal()).filter((line) => line.startsWith("proof-held")).length;
+    expect(await told()).toBe(1);
+    const before = callsOf(site, "prove");
+    site.change();
+    await world.until("it looked", () => callsOf(site, "prove") > before);
+    await world.pass(1_000);
+    expect(await told()).toBe(1);
+    await agent.act("prove", "ana");
+    await world.pass(1_000);
+    expect(await told()).toBe(2);
+    await world.pass(7 * HOUR_MS);
+    expect(await told()).toBe(3);
+    await world.stop();
+  });
+
+  test("says so where the proof can't be made, and goes on trying", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    site.script.prove = async () => {
+      throw failure("config-unreadable");
+    };
+    site.want(sketchOf("shop"));
+    await world.until("it has tried", () => agent.state().warnings.length > 0);
+    expect(agent.state().verdict).toMatchObject({ level: "wanting", remedy: "Change the script" });
+    expect(agent.state().verdict.sentence).toStartWith("Not proven");
+    site.script = {};
+    await world.pass(HOUR_MS);
+    expect(isReady(world)).toBe(true);
+    await world.stop();
+  });
+
+  test("does the activation again when it is told to although nothing else is staged", async () => {
+    const world = startAgent({ settings: { activation: "manual" } });
+    const { site, agent } = world;
+    await expect(agent.act("activate", "ana")).rejects.toMatchObject({ code: "action-refused" });
+    const { id } = site.want(sketchOf("shop"));
+    await world.until("it is staged", () => agent.state().staged !== null);
+    await agent.act("activate", "ana");
+    await world.until("it is ready", () => isReady(world));
+    site.turnedTo = undefined;
+    await agent.act("activate", "ana");
+    await world.until("it is turned to again", () => site.turnedTo === id && isReady(world));
+    expect(worksOf(site)).toEqual([
+      ...[`stage ${id}`, `activate ${id}`, `prove ${id}`, `activate ${id}`, `prove ${id}`],
+    ]);
+    expect(agent.state()).toMatchObject({ active: { id }, staged: null, previous: null });
+    expect(await world.journal()).toContain(
+      `revision-activated: Activated store (revision ${id}) again`,
+    );
+    await world.stop();
+  });
+
+  test("writes the runtime's files again that differ, once: what differs again is another's doing", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    const id = await ready(world, "shop");
+    const differing = new Set<string>();
+    site.script.drift = async () => [...differing];
+    site.script.activate = async () => {
+      site.turnedTo = id;
+      differing.delete("/etc/edited");
+      return { outcome: "done", steps: [] };
+    };
+    // A password in them is another one: of the inputs that makes no other revision.
+    differing.add("/etc/edited");
+    site.turnedTo = undefined;
+    site.change();
+    await world.until("it is written again", () => site.turnedTo === id && isReady(world));
+    expect(agent.state().warnings).toEqual([]);
+    expect((await world.journal()).filter((line) => line.startsWith("runtime-drifted"))).toEqual([
+      'runtime-drifted: Cannot find "/etc/edited" of the runtime as the activation writes it, expected no other change since',
+    ]);
+    differing.add("/etc/fought-over");
+    const before = callsOf(site, "activate");
+    await world.pass(48 * HOUR_MS);
+    expect(callsOf(site, "activate")).toBe(before + 1);
+    expect(agent.state().warnings).toMatchObject([{ code: "runtime-drifted", level: "warning" }]);
+    differing.clear();
+    await world.pass(7 * HOUR_MS);
+    expect(agent.state().warnings).toEqual([]);
+    await world.stop();
+  });
+
+  test("leaves a first activation that always fails for inputs that mend it", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    const bad = site.want(sketchOf("shop")).id;
+    site.script.activate = async ({ id }) => {
+      if (id !== bad) site.turnedTo = id;
+      const step = {
+        name: "hand-over",
+        outcome: id === bad ? "failed" : "done",
+        text: "so",
+      } as const;
+      return { outcome: step.outcome, steps: [step] };
+    };
+    await world.pass(2 * HOUR_MS);
+    expect(agent.state().verdict).toMatchObject({ level: "failed" });
+    const { id } = site.want(sketchOf("shop", "till"));
+    await world.until("it is ready", () => isReady(world) && agent.state().active?.id === id);
+    expect(agent.state().warnings).toEqual([]);
+    expect(site.kept).toEqual({ active: id });
+    await world.stop();
+  });
+
+  test("proves, verifies and collects while a delivery waits for days, and shows what it waits for", async () => {
+    const world = startAgent();
+    const { site, agent, clock } = world;
+    await ready(world, "shop");
+    const untilMs = clock.now() + 72 * HOUR_MS;
+    site.script.stage = async (_, { signal, emit }) => {
+      emit({ at: clock.now(), type: "waiting", reason: "the quota is used up", untilMs });
+      return untilAborted(NEVER, signal);
+    };
+    site.want(sketchOf("shop", "till"));
+    const waits = () => agent.state().activity.waiting?.reason === "the quota is used up";
+    await world.until("it waits", waits);
+    const before = callsOf(site, "prove");
+    await agent.act("prove", "ana", { full: true });
+    await world.pass(2 * 60_000);
+    expect(callsOf(site, "prove")).toBe(before + 1);
+    expect(waits()).toBe(true);
+    await world.pass(48 * HOUR_MS);
+    expect(callsOf(site, "prove") - before).toBeWithin(8, 10);
+    expect(callsOf(site, "collect")).toBeWithin(1, 3);
+    expect(waits()).toBe(true);
+    // It gave way to those alone, and not every minute.
+    expect(callsOf(site, "stage")).toBeWithin(10, 16);
+    await world.stop();
+  });
+
+  test("does what it was told while something else was being written", async () => {
+    const clock = createEventClock(START_MS);
+    const memory = createMemoryRecords(clock);
+    const writes: (() => void)[] = [];
+    let isSlow = false;
+    const put: typeof memory.notes.put = async (name, value) => {
+      if (isSlow && name === "course") await new Promise<void>((go) => writes.push(go));
+      await memory.notes.put(name, value);
+    };
+    const records = { ...memory, notes: { ...memory.notes, put } };
+    const night = { days: [1], fromMinute: 1320, toMinute: 1380, bytesPerSecond: undefined };
+    const activation = { windows: [night], timeZone: undefined };
+    const world = startAgent({ clock, records, settings: { activation } });
+    const { site, agent } = world;
+    const one = site.want(sketchOf("shop")).id;
+    const two = revisionOf(sketchOf("shop", "till"), 0).id;
+    for (const id of [one, two]) {
+      if (id === two) site.want(sketchOf("shop", "till"));
+      await world.until("it is staged", () => agent.state().staged?.id === id);
+      await agent.act("activate", "ana");
+      await world.until("it is active", () => isReady(world) && agent.state().active?.id === id);
+    }
+    const three = site.want(sketchOf("shop", "bar")).id;
+    await world.until("three is staged", () => agent.state().staged?.id === three);
+    await agent.act("pause", "ana");
+    const verified = Promise.withResolvers<void>();
+    const { verify } = createMemorySite(clock);
+    site.script.verify = async (...args) => {
+      await verified.promise;
+      return verify(...args);
+    };
+    await agent.act("verify", "ana");
+    await world.until("it verifies", () => agent.state().activity.name === "verifying");
+    // The window opens, so that the third would be activated by itself once it is resumed.
+    isSlow = true;
+    clock.set(Date.UTC(2026, 0, 12, 22, 30));
+    const writing = (count: number) => world.until("it writes", () => writes.length === count);
+    verified.resolve();
+    await writing(1);
+    const resumed = agent.act("resume", "ana");
+    writes[0]?.();
+    await writing(2);
+    const rolledBack = agent.act("rollback", "ana");
+    isSlow = false;
+    writes[1]?.();
+    await Promise.all([resumed, rolledBack]);
+    await world.until("three is active", () => agent.state().active?.id === three);
+    expect(site.calls.filter((call) => call.startsWith("activate"))).toEqual(
+      [one, two, one, three].map((id) => `activate ${id}`),
+    );
+    await world.stop();
+  });
+
   test("looks after the site for a month with little to do", async () => {
     const world = startAgent();
     await ready(world, "shop");
@@ -460,14 +706,21 @@ describe("an agent", () => {
       throw failure("address-taken");
     };
     site.want(sketchOf("shop"));
-    await world.until("it is ready all the same", () => isReady(world));
+    await world.until("it is proven all the same", () => agent.state().proof?.ok === true);
     const part = () => agent.state().parts.find(({ name }) => name === "registry");
     await world.pass(60_000);
     expect(part()).toMatchObject({ state: "restarting", trouble: { code: "address-taken" } });
     const { restarts = 0 } = part() ?? {};
     expect(restarts).toBeWithin(4, 9);
+    // All is here, and nobody can pull it.
+    expect(agent.state().verdict).toMatchObject({ level: "wanting", remedy: "Change the script" });
+    expect(agent.isReadyOffline()).toBe(false);
+    const proofs = callsOf(site, "prove");
     site.script = {};
     await world.until("it runs", () => part()?.address === "127.0.0.1:5055");
+    await world.pass(1_000);
+    expect(isReady(world) && agent.isReadyOffline()).toBe(true);
+    expect(callsOf(site, "prove")).toBe(proofs + 1);
     expect(agent.state().warnings).toEqual([]);
     expect((await world.journal()).filter((line) => line.startsWith("part-crashed"))).toEqual([
       "part-crashed: The part registry failed: Cannot do it: it is scripted",
@@ -492,6 +745,44 @@ describe("an agent", () => {
     await next.until("it is ready", () => isReady(next));
     expect(worksOf(site)).toContain("verify since-unclean");
     expect((await next.journal()).some((line) => line.startsWith("agent-died"))).toBe(true);
+    await next.stop();
+  });
+
+  test("looks at what a dead agent wrote, also when one that ended in order did not come to it", async () => {
+    const world = startAgent();
+    const { site, clock } = world;
+    await ready(world, "shop");
+    site.script.verify = (_, signal) => untilAborted(NEVER, signal);
+    site.script.serveRegistry = (signal) => untilAborted(NEVER, signal);
+    const second = startAgent({ records: world.records.copy(), site, clock });
+    await second.until("it looks", () => second.agent.state().activity.name === "verifying");
+    await second.stop();
+    expect((await second.journal()).at(-1)).toBe("agent-stopped: Agent stopped");
+    site.script = {};
+    const third = startAgent({ records: second.records.copy(), site, clock });
+    await third.until("it is ready", () => isReady(third));
+    expect(callsOf(site, "verify since-unclean")).toBe(2);
+    await third.stop();
+    await world.stop();
+  });
+
+  test("makes a proof again that was begun before the registry served", async () => {
+    const world = startAgent();
+    const { site, clock } = world;
+    await ready(world, "shop");
+    await world.stop();
+    const { serveRegistry } = createMemorySite(clock);
+    const listening = Promise.withResolvers<void>();
+    site.script.serveRegistry = async (...args) => {
+      await listening.promise;
+      return serveRegistry(...args);
+    };
+    site.script.prove = (_revision, _options, signal) => untilAborted(NEVER, signal);
+    const next = startAgent({ records: world.records.copy(), site, clock });
+    await next.until("it proves", () => next.agent.state().activity.name === "proving");
+    const before = callsOf(site, "prove");
+    listening.resolve();
+    await next.until("it proves again", () => callsOf(site, "prove") > before);
     await next.stop();
   });
 
@@ -712,6 +1003,15 @@ const comesTo = (agent: Agent, isSo: (state: SiteState) => boolean) =>
     });
   });
 
+const toldOf = (agent: Agent, kind: string) =>
+  new Promise<void>((resolve) => {
+    const end = agent.subscribe((news) => {
+      if (news.type !== "journal" || news.entry.kind !== kind) return;
+      end();
+      resolve();
+    });
+  });
+
 test("a store on disk remembers for the agent, whoever opens it next", async () => {
   await using folder = await temporaryFolder();
   const site = createMemorySite(systemClock);
@@ -725,16 +1025,19 @@ test("a store on disk remembers for the agent, whoever opens it next", async () 
   }
   await using store = await openStore(folder.path, { clock: systemClock });
   await atWork(store, site, async (agent) => {
+    const provenAnew = toldOf(agent, "proof-held");
     await comesTo(agent, ({ activity }) => activity.name === "idle");
     expect(agent.state()).toMatchObject({
       ...{ active: { id }, paused: { by: "ana" }, proof: { ok: true } },
       verdict: { level: "waiting" },
     });
+    await provenAnew;
     expect(agent.uplink(1).reduce((sum, { bytes }) => sum + bytes, 0)).toBe(2_000_000);
   });
   const kinds = (await store.journal.read()).map(({ kind }) => kind);
   expect(kinds).toEqual([
-    ...["agent-stopped", "agent-started", "agent-stopped", "action", "proof-held"],
+    ...["agent-stopped", "proof-held", "agent-started"],
+    ...["agent-stopped", "action", "proof-held"],
     ...["revision-activated", "revision-staged", "delivery-ended", "delivery-begun"],
     ...["revision-seen", "agent-started"],
   ]);
@@ -755,6 +1058,65 @@ describe("a disk that takes nothing", () => {
     expect(agent.state().warnings.map(({ code }) => code)).toContain("store-full");
     records.refuse = () => {};
     await world.until("it goes on", () => isReady(world) && site.turnedTo === two);
+    await world.stop();
+  });
+
+  test("is proven all the same", async () => {
+    const world = startAgent();
+    const { records, agent, site } = world;
+    await ready(world, "shop");
+    const before = callsOf(site, "prove");
+    records.refuse = (what) => {
+      if (what === "note proof") throw failure("store-full");
+    };
+    await agent.act("prove", "ana");
+    await world.until("it is proven", () => callsOf(site, "prove") > before && isReady(world));
+    await world.pass(1_000);
+    expect(agent.state().warnings.map(({ code }) => code)).toEqual(["store-full"]);
+    expect((await world.journal()).some((line) => line.startsWith("prove-failed"))).toBe(false);
+    records.refuse = () => {};
+    await agent.act("prove", "ana");
+    await world.until("it is kept again", () => agent.state().warnings.length === 0);
+    await world.stop();
+  });
+
+  test("shows a pause only when it is durable", async () => {
+    const world = startAgent();
+    const { records, agent } = world;
+    await ready(world, "shop");
+    records.refuse = (what) => {
+      if (what === "note course") throw failure("store-full");
+    };
+    await expect(agent.act("pause", "ana")).rejects.toMatchObject({ code: "store-full" });
+    expect(agent.state().paused).toBeNull();
+    records.refuse = () => {};
+    await agent.act("pause", "ana");
+    records.refuse = (what) => {
+      if (what === "note course") throw failure("store-full");
+    };
+    await expect(agent.act("resume", "ana")).rejects.toMatchObject({ code: "store-full" });
+    expect(agent.state().paused).toMatchObject({ by: "ana" });
+    await world.stop();
+  });
+
+  test("keeps nothing back that was half written", async () => {
+    const world = startAgent();
+    const { records, agent, site } = world;
+    await ready(world, "shop");
+    const { id } = site.want(sketchOf("shop", "till"));
+    // The standing is durable, and the note that goes with it is not.
+    records.refuse = (what) => {
+      if (what === "note course" && agent.state().delivery?.outcome === "done") {
+        throw failure("store-full");
+      }
+    };
+    await world.pass(60_000);
+    records.refuse = () => {};
+    await world.until("it is ready", () => isReady(world) && agent.state().active?.id === id);
+    const next = startAgent({ records: records.copy(), site, clock: world.clock });
+    await next.until("it is ready too", () => isReady(next));
+    expect(next.agent.state().active?.id).toBe(id);
+    await next.stop();
     await world.stop();
   });
 

@@ -1,5 +1,4 @@
 import { type Clock, Failure, quoted } from "#base";
-import type { UplinkMinute } from "#store";
 import { type AgentJournal, Chronicle } from "./chronicle.ts";
 import type { AgentControl, AgentNews, RevisionRole } from "./control.ts";
 import { Counters } from "./counters.ts";
@@ -14,7 +13,7 @@ import { namesOf, RevisionBook, type RevisionRecords } from "./revision-book.ts"
 import { siteStateOf, unfinished } from "./site-state.ts";
 import type { ActionName, ImageState, JournalEntry, SiteState, UplinkSlice } from "./state.ts";
 import { type Part, supervise, troubleOfError } from "./supervise.ts";
-import { UplinkHistory } from "./uplink-history.ts";
+import { Uplink, type UplinkMinutes } from "./uplink.ts";
 import { label } from "./verdict.ts";
 import { error, warning } from "./warnings.ts";
 import { Watchers } from "./watchers.ts";
@@ -25,12 +24,7 @@ export interface AgentRecords {
   readonly revisions: RevisionRecords;
   readonly notes: AgentNotes;
   readonly journal: AgentJournal;
-  readonly uplinkMinutes: {
-    /** @throws {Failure} what a disk does */
-    read(): Promise<readonly UplinkMinute[]>;
-    /** @throws {Failure} what a disk does */
-    put(minutes: readonly UplinkMinute[]): Promise<void>;
-  };
+  readonly uplinkMinutes: UplinkMinutes;
 }
 
 /** What an agent is made of. */
@@ -73,10 +67,9 @@ class SiteAgent implements Agent {
   readonly #reconciler: Reconciler;
   readonly #chronicle: Chronicle;
   readonly #newsroom: Newsroom;
+  readonly #uplink: Uplink;
   readonly #watchers: Watchers;
   readonly #startedMs: number;
-  #history = new UplinkHistory();
-  #isUplinkUp: boolean | undefined;
   #isKept = false;
   #isDirty = true;
   #builtMs = Number.NEGATIVE_INFINITY;
@@ -101,10 +94,14 @@ class SiteAgent implements Agent {
       (entry) => this.#newsroom.tell({ type: "journal", entry }),
       (trouble) => this.#knowledge.warn("journal", trouble === null ? [] : [warning(trouble)]),
     );
+    this.#uplink = new Uplink({
+      ...{ clock, minutes: records.uplinkMinutes, chronicle: this.#chronicle },
+      cap: () => this.#knowledge.link?.capBytesPerSecond ?? null,
+    });
     const shared = {
       ...{ operations, clock, random, settings },
       ...{ book: this.#book, knowledge: this.#knowledge, chronicle: this.#chronicle },
-      onUplink: (isUp: boolean) => this.#uplinkIs(isUp),
+      onUplink: (isUp: boolean) => this.#uplink.carries(isUp),
     };
     const tellOfProvider = createDeliveryNews(this.#chronicle);
     const works = new Works({
@@ -126,6 +123,7 @@ class SiteAgent implements Agent {
     });
     this.#reconciler = new Reconciler({
       ...{ book: this.#book, notes: records.notes, clock, settings, timeZone, onChange },
+      isStalled: () => this.#isStalled(),
       carryOut: async (command, signal) => {
         await works.carryOut(command, signal);
         this.#watchers.wake("upkeep");
@@ -136,7 +134,7 @@ class SiteAgent implements Agent {
       ...shared,
       reconciler: this.#reconciler,
       claimants: () => this.#claimants(),
-      writeUplink: () => this.#writeUplink(),
+      writeUplink: () => this.#uplink.write(),
     });
   }
 
@@ -172,10 +170,9 @@ class SiteAgent implements Agent {
   }
 
   #parts(): readonly Part[] {
-    const { operations } = this.#options;
     const watchers = this.#watchers;
     return [
-      { name: "registry", run: (signal, tell) => operations.serveRegistry(signal, tell) },
+      { name: "registry", run: (signal, tell) => this.#serveRegistry(signal, tell) },
       { name: "watch", run: (signal) => watchers.watchInputs(signal) },
       { name: "reconcile", run: (signal) => this.#reconciler.run(signal) },
       { name: "credentials", run: (signal) => watchers.watchCredentials(signal) },
@@ -183,10 +180,18 @@ class SiteAgent implements Agent {
     ];
   }
 
+  async #serveRegistry(signal: AbortSignal, onListening: (address: string) => void) {
+    await this.#options.operations.serveRegistry(signal, (address) => {
+      onListening(address);
+      // Only a broken disk rejects it, of which the other parts tell.
+      this.#reconciler.dispatch({ type: "registry-up" }).catch(() => undefined);
+    });
+  }
+
   /** What was found out before the agent died, and still holds. */
   async #recollect(): Promise<void> {
-    const { notes, uplinkMinutes } = this.#options.records;
-    this.#history = new UplinkHistory(await uplinkMinutes.read());
+    const { notes } = this.#options.records;
+    await this.#uplink.load();
     // Written by this program; what another version wrote otherwise is found out anew.
     const proof = (await notes.get("proof")) as KeptProof | undefined;
     const paused = (await notes.get("paused")) as SiteState["paused"] | undefined;
@@ -236,7 +241,7 @@ class SiteAgent implements Agent {
       data: { left },
     });
     // The disk may be full or gone; to end is all that is left to do.
-    await this.#writeUplink().catch(() => undefined);
+    await this.#uplink.write().catch(() => undefined);
     await this.#chronicle.flush();
     if (left.length === 0) await notes.put("running", undefined).catch(() => undefined);
   }
@@ -292,6 +297,10 @@ class SiteAgent implements Agent {
     return this.#options.operations.planDocument(revision);
   }
 
+  isReadyOffline(): boolean {
+    return this.#reconciler.course.isProven && this.#knowledge.registry.isServing;
+  }
+
   proof(): unknown {
     return this.#knowledge.proof?.document ?? null;
   }
@@ -304,8 +313,7 @@ class SiteAgent implements Agent {
   }
 
   uplink(hours: number): readonly UplinkSlice[] {
-    const cap = this.#knowledge.link?.capBytesPerSecond ?? null;
-    return this.#history.slices(hours, this.#options.clock.now(), cap);
+    return this.#uplink.slices(hours);
   }
 
   counters() {
@@ -342,8 +350,9 @@ class SiteAgent implements Agent {
     const { clock, records } = this.#options;
     const paused = action === "pause" ? { sinceMs: clock.now(), by } : null;
     if (paused !== null) await records.notes.put("paused", paused);
-    this.#knowledge.learn({ paused });
     await this.#reconciler.dispatch({ type: action === "pause" ? "asked-pause" : "asked-resume" });
+    // Once it is durable: else it would be shown as what it is not.
+    this.#knowledge.learn({ paused });
   }
 
   /** Tells the store what must stay. Until that has gone well once more, nothing is collected. */
@@ -383,32 +392,7 @@ class SiteAgent implements Agent {
   }
 
   #arrived(bytes: number): void {
-    const cap = this.#knowledge.link?.capBytesPerSecond ?? null;
-    if (this.#history.add(bytes, this.#options.clock.now(), cap)) this.#watchers.wake("upkeep");
-    if (this.#isUplinkUp === false) this.#uplinkIs(true);
-  }
-
-  #uplinkIs(isUp: boolean): void {
-    const before = this.#isUplinkUp;
-    this.#isUplinkUp = isUp;
-    if (before === isUp || (before === undefined && isUp)) return;
-    if (isUp) this.#chronicle.tell("uplink-back", "The uplink carries again");
-    else {
-      this.#chronicle.tell("uplink-lost", "No registry answers over the uplink", {
-        level: "warning",
-      });
-    }
-  }
-
-  async #writeUplink(): Promise<void> {
-    const minutes = this.#history.takeUnwritten();
-    if (minutes.length === 0) return;
-    try {
-      await this.#options.records.uplinkMinutes.put(minutes);
-    } catch (thrown) {
-      this.#history.putBack(minutes);
-      throw thrown;
-    }
+    if (this.#uplink.arrived(bytes)) this.#watchers.wake("upkeep");
   }
 
   #idIn(role: RevisionRole): string | null {
@@ -423,6 +407,15 @@ class SiteAgent implements Agent {
     return this.#book.get(id);
   }
 
+  /** Over so long that the site is better looked after meanwhile. */
+  #isStalled(): boolean {
+    const { waiting } = this.#knowledge.progress ?? {};
+    if (waiting === null || waiting === undefined) return false;
+    const nowMs = this.#options.clock.now();
+    const leftMs = (waiting.untilMs ?? Number.POSITIVE_INFINITY) - nowMs;
+    return Math.max(nowMs - waiting.sinceMs, leftMs) >= STALL_MS;
+  }
+
   #isStaging(): boolean {
     return this.#reconciler?.work?.command.kind === "stage";
   }
@@ -432,6 +425,9 @@ class SiteAgent implements Agent {
     this.#newsroom?.changed();
   }
 }
+
+/** A delivery that moves nothing for so long stands still. */
+const STALL_MS = 60_000;
 
 /** A rate that is older than this is looked at again. */
 const RATE_OLD_MS = 250;

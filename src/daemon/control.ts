@@ -24,6 +24,10 @@ export interface AgentControl {
   explain(role: RevisionRole, reference: string): Promise<unknown>;
   /** The plan's document. @throws {Failure} `revision-missing` */
   plan(role: RevisionRole): unknown;
+  /**
+   * Whether the site was proven since the agent started, holds what it declares, and serves it. Never waits.
+   */
+  isReadyOffline(): boolean;
   /** The whole document of the last proof; null when there was none yet. */
   proof(): unknown;
   /** Newest first. @throws {Failure} `store-broken`, `store-busy` */

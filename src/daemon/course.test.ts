@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { FUZZ_RUNS } from "#test-support/fuzz";
-import { type Course, type CourseEvent, follow, NEW_COURSE, rollbackOf } from "./course.ts";
+import {
+  type Course,
+  type CourseEvent,
+  follow,
+  NEW_COURSE,
+  rollbackOf,
+  type Turn,
+} from "./course.ts";
 import { type Command, decide, givesWay } from "./decide.ts";
 import { type ActivationPolicy, DEFAULT_AGENT_SETTINGS } from "./settings.ts";
 
@@ -11,7 +18,7 @@ const START_MS = Date.UTC(2026, 0, 5, 12);
 const NIGHT = { days: [1], fromMinute: 1320, toMinute: 1380, bytesPerSecond: undefined };
 
 const around = (activation: ActivationPolicy = "immediate", nowMs = START_MS) => ({
-  ...{ nowMs, timeZone: "UTC" },
+  ...{ nowMs, timeZone: "UTC", isStalled: false },
   settings: { ...DEFAULT_AGENT_SETTINGS, activation },
 });
 
@@ -24,6 +31,9 @@ const seen = (id: string): CourseEvent => ({ type: "seen", id, nowMs: START_MS }
 const stageDone = (id: string, hasMoved = true): CourseEvent => ({
   ...{ type: "stage-done", id, hasMoved, nextMs: later },
 });
+const proven = (id: string, ok = true, isNews = true) => ({
+  ...({ type: "proven", id, ok, isNews, nextMs: later } as const),
+});
 const after = (course: Course, ...events: readonly CourseEvent[]): Course =>
   events.reduce(follow, course);
 const commandOf = (course: Course, ...rest: Parameters<typeof around>) =>
@@ -33,7 +43,7 @@ const activated = (course: Course, id: string): Course =>
     course,
     { type: "turn-begun", turn: { to: id, why: "activate", undoes: null } },
     { type: "turn-done" },
-    { type: "proven", id, ok: true, nextMs: later },
+    proven(id),
   );
 
 /** One is active, and two was before it. */
@@ -93,17 +103,17 @@ describe("the course", () => {
     expect(back).toMatchObject({
       ...{ active: "one", staged: "two", previous: null, rolledBack: "two", wanted: "two" },
     });
-    const proven = after(back, { type: "proven", id: "one", ok: true, nextMs: later });
-    expect(decide(proven, around())).toMatchObject({
+    const rested = after(back, proven("one"));
+    expect(decide(rested, around())).toMatchObject({
       command: null,
       hold: { kind: "rolled-back" },
     });
     // Whatever the tags that it names bring.
-    expect(commandOf(after(proven, stageDone("two")))).toBeNull();
-    expect(commandOf(after(proven, { type: "asked-activate" }))).toMatchObject({ kind: "turn" });
+    expect(commandOf(after(rested, stageDone("two")))).toBeNull();
+    expect(commandOf(after(rested, { type: "asked-activate" }))).toMatchObject({ kind: "turn" });
     // With the inputs of before nothing is left to be activated.
-    expect(after(proven, seen("one"))).toMatchObject({ wanted: "one", staged: null });
-    const changed = after(proven, seen("three"), seen("two"));
+    expect(after(rested, seen("one"))).toMatchObject({ wanted: "one", staged: null });
+    const changed = after(rested, seen("three"), seen("two"));
     expect(commandOf(changed)).toMatchObject({ kind: "turn", turn: { to: "two" } });
   });
 
@@ -122,6 +132,103 @@ describe("the course", () => {
     expect(back).toMatchObject({
       ...{ active: "two", previous: "one", staged: "three", rolledBack: "three", turnRetry: null },
     });
+  });
+
+  const failing = (course: Course, turn: Turn, retryMs = START_MS + 1_000) =>
+    after(course, { type: "turn-begun", turn }, { type: "turn-failed", retryMs });
+  const turnTo = (to: string): Turn => ({ to, why: "activate", undoes: null });
+
+  test("lets newer inputs take the place of an activation that fails, also of the first of all", () => {
+    for (const course of [SETTLED, after(TWO_ACTIVE, seen("one"), stageDone("one"))]) {
+      const failed = failing(course, turnTo("one"));
+      const newer = after(failed, seen("three"), stageDone("three"));
+      expect(commandOf(newer)).toEqual({ kind: "turn", turn: turnTo("three") });
+      // It has not failed yet, so nothing is put off.
+      const begun = after(newer, { type: "turn-begun", turn: turnTo("three") });
+      expect(begun.turnRetry).toBeNull();
+      expect(activated(newer, "three")).toMatchObject({ active: "three", turn: null });
+      expect(activated(newer, "three").previous).toBe(course.active);
+      // Who activates by hand gets the newer one; by itself it waits for that, and goes on trying.
+      expect(commandOf(newer, "manual")).toBeNull();
+      expect(decide(newer, around("manual")).hold?.kind).toBe("turn-retry");
+      expect(commandOf(after(newer, { type: "asked-activate" }), "manual")).toMatchObject({
+        turn: { to: "three" },
+      });
+    }
+  });
+
+  test("lets newer inputs take the place of a rollback that fails, but not what is taken back", () => {
+    const turn: Turn = { to: "one", why: "roll-back", undoes: "two" };
+    const failed = failing(TWO_ACTIVE, turn);
+    expect(commandOf(after(failed, stageDone("two", true)))).toBeNull();
+    const newer = after(failed, seen("three"), stageDone("three"));
+    expect(commandOf(newer)).toEqual({ kind: "turn", turn: turnTo("three") });
+    // Or who ordered it thinks better of it.
+    expect(after(failed, { type: "asked-activate" }).turn).toEqual(turnTo("two"));
+  });
+
+  test("tries a failed activation at once when the inputs were read again, ever more seldom if they don't help", () => {
+    const failed = after(failing(SETTLED, turnTo("one")), { type: "inputs-changed" });
+    expect(commandOf(failed)).toMatchObject({ kind: "turn" });
+    const again = after(failed, { type: "turn-failed", retryMs: later });
+    expect(again.turnRetry).toEqual({ attempt: 2, atMs: later });
+  });
+
+  test("does the activation of the active revision again when it is told to, or its files are gone", () => {
+    const told = after(TWO_ACTIVE, { type: "asked-activate" });
+    expect(commandOf(told, "manual")).toEqual({ kind: "turn", turn: turnTo("two") });
+    const drifted = after(TWO_ACTIVE, { type: "drifted", id: "two" });
+    expect(commandOf(drifted)).toEqual({ kind: "turn", turn: turnTo("two") });
+    expect(decide(drifted, around("manual"))).toMatchObject({
+      command: null,
+      hold: { kind: "operator" },
+    });
+    for (const course of [told, drifted]) {
+      const done = activated(course, "two");
+      expect(done).toMatchObject({
+        active: "two",
+        previous: "one",
+        staged: null,
+        rolledBack: null,
+      });
+      expect(commandOf(done)).toBeNull();
+    }
+    // A way out when just that fails.
+    expect(rollbackOf(failing(told, turnTo("two")))).toEqual({
+      ...{ to: "one", why: "roll-back", undoes: "two" },
+    });
+  });
+
+  test("leaves what an operator took back where it is, whatever happened to the files", () => {
+    const back = after(TWO_ACTIVE, { type: "asked-rollback" }, { type: "turn-done" });
+    expect(after(back, { type: "drifted", id: "one" })).toBe(back);
+    expect(after(back, { type: "drifted", id: "two" })).toBe(back);
+  });
+
+  test("looks after the site while a delivery stands still, and then has it go on", () => {
+    const waiting = after(activated(SETTLED, "one"), seen("two"));
+    const staging: Command = { kind: "stage", id: "two" };
+    const stalled = { ...around(), isStalled: true };
+    const asked = after(waiting, { type: "asked-prove", full: true });
+    const due = { ...waiting, dueMs: { ...dueMs, collect: START_MS } };
+    expect(givesWay(staging, asked, around())).toBe(false);
+    expect(commandOf(asked)).toMatchObject({ kind: "prove", full: true });
+    expect(commandOf(due)).toEqual(staging);
+    for (const course of [asked, due]) expect(givesWay(staging, course, stalled)).toBe(true);
+    expect(decide(due, stalled).command).toMatchObject({ kind: "collect" });
+    expect(givesWay(staging, waiting, stalled)).toBe(false);
+    expect(decide(waiting, stalled).command).toEqual(staging);
+  });
+
+  test("proves again once the inputs were read or the registry serves, and after content was found wrong", () => {
+    const active = activated(SETTLED, "one");
+    for (const event of [{ type: "inputs-changed" }, { type: "registry-up" }] as const) {
+      expect(commandOf(after(active, event))).toMatchObject({ kind: "prove" });
+      expect(after(active, event).isProven).toBe(true);
+    }
+    const wrong = after(active, { type: "verified", ok: false, nextMs: later });
+    expect(wrong.isProven).toBe(false);
+    expect(commandOf(after(wrong, stageDone("one", false)))).toMatchObject({ kind: "prove" });
   });
 
   test("tries a failed delivery again later, and at once when there is reason to", () => {
@@ -180,8 +287,10 @@ describe("the course", () => {
 
   test("fetches again what a proof misses or a re-hash finds wrong", () => {
     const active = activated(SETTLED, "one");
-    const wanting = after(active, { type: "proven", id: "one", ok: false, nextMs: later });
+    const wanting = after(active, proven("one", false));
     expect(commandOf(wanting)).toMatchObject({ kind: "stage", id: "one" });
+    // What did not help is not done again with each look.
+    expect(commandOf(after(active, proven("one", false, false)))).toBeNull();
     const wrong = after(active, { type: "verified", ok: false, nextMs: later });
     expect(commandOf(wrong)).toMatchObject({ kind: "stage", id: "one" });
   });
@@ -210,6 +319,7 @@ describe("the course", () => {
 type Step =
   | { readonly do: "see"; readonly id: string }
   | { readonly do: "ask"; readonly event: CourseEvent }
+  | { readonly do: "drift" }
   | { readonly do: "work"; readonly ok: boolean; readonly moved: boolean }
   | { readonly do: "wait"; readonly hours: number };
 
@@ -224,6 +334,11 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
       ),
     ),
   }),
+  fc.record({
+    do: fc.constant("ask" as const),
+    event: fc.constantFrom<CourseEvent>({ type: "inputs-changed" }, { type: "registry-up" }),
+  }),
+  fc.record({ do: fc.constant("drift" as const) }),
   fc.record({ do: fc.constant("work" as const), ok: fc.boolean(), moved: fc.boolean() }),
   fc.record({ do: fc.constant("wait" as const), hours: fc.integer({ min: 0, max: 200 }) }),
 );
@@ -260,7 +375,8 @@ test("in any life, only what is staged whole is turned to, and nothing by itself
           case "turn": {
             const { turn } = command;
             expect(whole).toContain(turn.to);
-            if (course.turn === null) {
+            // Neither ordered nor begun before.
+            if (course.turn?.to !== turn.to || course.turn.why !== turn.why) {
               expect(policy).not.toBe("manual");
               expect({ to: turn.to, isPaused: course.isPaused }).toEqual({
                 to: course.wanted ?? "",
@@ -278,7 +394,7 @@ test("in any life, only what is staged whole is turned to, and nothing by itself
           }
           case "prove":
             expect(command.id).toBe(course.active ?? "");
-            course = follow(course, { type: "proven", id: command.id, ok, nextMs: nextMs() });
+            course = follow(course, { ...proven(command.id, ok, moved), nextMs: nextMs() });
             return;
           case "verify":
             course = follow(course, { type: "verified", ok, nextMs: nextMs() });
@@ -290,7 +406,9 @@ test("in any life, only what is staged whole is turned to, and nothing by itself
       };
       for (const step of life) {
         if (step.do === "see") course = follow(course, { type: "seen", id: step.id, nowMs });
-        else if (step.do === "ask") course = follow(course, step.event);
+        else if (step.do === "drift") {
+          course = follow(course, { type: "drifted", id: course.active ?? "" });
+        } else if (step.do === "ask") course = follow(course, step.event);
         else if (step.do === "wait") nowMs += step.hours * HOUR_MS;
         else work(step);
         for (const role of ["active", "staged", "previous"] as const) {

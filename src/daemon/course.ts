@@ -47,7 +47,7 @@ export interface Course extends Standing {
   readonly dueMs: Readonly<Record<Chore, number>>;
   /** The agent before this one did not end in order, and what it wrote was not looked at yet. */
   readonly isUnclean: boolean;
-  /** Whether the last proof was of the active revision, and held. */
+  /** Whether the active revision was proven since the agent started, and held the last time. */
   readonly isProven: boolean;
 }
 
@@ -55,8 +55,15 @@ export interface Course extends Standing {
 export type CourseEvent =
   /** The inputs were read and are not refused. */
   | { readonly type: "seen"; readonly id: string; readonly nowMs: number }
-  /** The inputs may be others than they were, so what failed may succeed. */
+  /**
+   * The inputs were read and may be others than they were: what failed may succeed, and what was proven
+   * may hold no more. A password, a certificate or the site file makes no other revision.
+   */
   | { readonly type: "inputs-changed" }
+  /** The embedded registry serves from now on: what was proven without it is to be proven with it. */
+  | { readonly type: "registry-up" }
+  /** What the activation of a revision wrote is not there any more as it should be. */
+  | { readonly type: "drifted"; readonly id: string }
   | {
       readonly type: "stage-done";
       readonly id: string;
@@ -68,7 +75,14 @@ export type CourseEvent =
   | { readonly type: "turn-begun"; readonly turn: Turn }
   | { readonly type: "turn-done" }
   | { readonly type: "turn-failed"; readonly retryMs: number }
-  | { readonly type: "proven"; readonly id: string; readonly ok: boolean; readonly nextMs: number }
+  | {
+      readonly type: "proven";
+      readonly id: string;
+      readonly ok: boolean;
+      /** Whether something else is wanting than the time before: then it may help to fetch again. */
+      readonly isNews: boolean;
+      readonly nextMs: number;
+    }
   | { readonly type: "verified"; readonly ok: boolean; readonly nextMs: number }
   | { readonly type: "collected"; readonly nextMs: number }
   /** A chore could not be done; it is tried again then. */
@@ -101,8 +115,19 @@ export function rollbackOf(course: Course): Turn | undefined {
   if (turn?.why === "activate" && active !== null && turn.to !== active) {
     return { to: active, why: "roll-back", undoes: turn.to };
   }
-  if (turn !== null || previous === null || active === null) return undefined;
+  if (turn?.why === "roll-back" || previous === null || active === null) return undefined;
   return { to: previous, why: "roll-back", undoes: active };
+}
+
+/**
+ * What an operator's word activates: what is staged, else what was begun and has not ended, else the
+ * active revision once more, whose files may be gone. Null when there is none of these.
+ */
+export function activationOf({ turn, turnRetry, staged, wanted, active }: Course): string | null {
+  if (turn?.why !== "activate") return staged ?? active;
+  // Newer inputs may be what mends an activation that fails.
+  const isMended = turnRetry !== null && staged !== null && staged === wanted;
+  return isMended ? staged : turn.to;
 }
 
 /** The course after an event. Events that came too late, of revisions that nobody wants now, change nothing. */
@@ -112,7 +137,16 @@ export function follow(course: Course, event: CourseEvent): Course {
     case "seen":
       return seen(course, event.id);
     case "inputs-changed":
-      return { ...course, stageRetry: null };
+      return {
+        ...course,
+        stageRetry: null,
+        turnRetry: soon(course.turnRetry),
+        dueMs: proveNow(dueMs),
+      };
+    case "registry-up":
+      return { ...course, dueMs: proveNow(dueMs) };
+    case "drifted":
+      return drifted(course, event.id);
     case "stage-done":
       return staged(course, event);
     case "stage-failed": {
@@ -122,7 +156,7 @@ export function follow(course: Course, event: CourseEvent): Course {
       return { ...course, stageRetry: { attempt, atMs: event.retryMs } };
     }
     case "turn-begun":
-      return { ...course, turn: event.turn, isProven: false };
+      return begun(course, event.turn);
     case "turn-done":
       return turned(course);
     case "turn-failed": {
@@ -136,8 +170,9 @@ export function follow(course: Course, event: CourseEvent): Course {
         ...course,
         isUnclean: false,
         // What was found wrong is away now, and must come again.
+        isProven: course.isProven && event.ok,
         asked: { ...asked, verify: false, stage: asked.stage || !event.ok },
-        dueMs: { ...dueMs, verify: event.nextMs },
+        dueMs: { ...(event.ok ? dueMs : proveNow(dueMs)), verify: event.nextMs },
       };
     case "collected":
       return {
@@ -158,7 +193,7 @@ function ordered(course: Course, event: CourseEvent): Course {
     case "asked-stage":
       return { ...course, stageRetry: null, asked: { ...asked, stage: true } };
     case "asked-activate": {
-      const to = course.turn?.why === "activate" ? course.turn.to : course.staged;
+      const to = activationOf(course);
       if (to === null) return course;
       const rolledBack = course.rolledBack === to ? null : course.rolledBack;
       const turn: Turn = { to, why: "activate", undoes: null };
@@ -181,6 +216,28 @@ function ordered(course: Course, event: CourseEvent): Course {
     default:
       return course;
   }
+}
+
+/** It is tried at once; that it has failed, and how often, stays known. */
+function soon(retry: Retry | null): Retry | null {
+  return retry && { ...retry, atMs: 0 };
+}
+
+function proveNow(dueMs: Course["dueMs"]): Course["dueMs"] {
+  return { ...dueMs, prove: 0 };
+}
+
+/** As with new content: it is activated again, by the same rules as anything that is staged. */
+function drifted(course: Course, id: string): Course {
+  const { active, wanted, staged: waiting, turn } = course;
+  if (id !== active || id !== wanted || waiting !== null || turn !== null) return course;
+  return { ...course, staged: id };
+}
+
+function begun(course: Course, turn: Turn): Course {
+  const { to, why } = turn;
+  const isAgain = course.turn?.to === to && course.turn.why === why;
+  return { ...course, turn, turnRetry: isAgain ? course.turnRetry : null, isProven: false };
 }
 
 function seen(course: Course, id: string): Course {
@@ -217,7 +274,7 @@ function turned(course: Course): Course {
   const done = {
     ...course,
     ...{ turn: null, turnRetry: null, active: to, isProven: false },
-    dueMs: { ...course.dueMs, prove: 0 },
+    dueMs: proveNow(course.dueMs),
   };
   if (turn.why === "activate") {
     return {
@@ -235,7 +292,7 @@ function turned(course: Course): Course {
 
 function proven(
   course: Course,
-  { id, ok, nextMs }: Extract<CourseEvent, { type: "proven" }>,
+  { id, ok, isNews, nextMs }: Extract<CourseEvent, { type: "proven" }>,
 ): Course {
   const { asked, dueMs, active, wanted } = course;
   if (id !== active) return course;
@@ -243,7 +300,7 @@ function proven(
     ...course,
     isProven: ok,
     // What is missing is fetched again, if it is still wanted.
-    asked: { ...asked, prove: null, stage: asked.stage || (!ok && active === wanted) },
+    asked: { ...asked, prove: null, stage: asked.stage || (!ok && isNews && active === wanted) },
     dueMs: { ...dueMs, prove: nextMs },
   };
 }

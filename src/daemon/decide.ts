@@ -38,6 +38,11 @@ export interface Circumstances {
   readonly settings: AgentSettings;
   /** The machine's time zone. */
   readonly timeZone: string;
+  /**
+   * Whether the delivery at work, or the last one, moves nothing, on purpose: no window of the link is
+   * open, or its quota is used up. That may go on for days, in which the site is looked after.
+   */
+  readonly isStalled: boolean;
 }
 
 /** The clock on the wall may be set, so a window is looked for again after so long. */
@@ -51,11 +56,11 @@ export function decide(course: Course, around: Circumstances): Decision {
   const { nowMs, settings } = around;
   const turn = decideTurn(course, around);
   const stage = decideStage(course, around);
+  const upkeep = decideUpkeep(course, around);
   const command =
     (course.isUnclean ? verifyCommand("since-unclean", false) : null) ??
     turn.command ??
-    stage.command ??
-    decideUpkeep(course, around);
+    (isFirst(upkeep, around) ? upkeep : (stage.command ?? upkeep));
   const hold = turn.hold ?? stage.hold;
   const wakes = [
     nowMs + settings.proveMs,
@@ -72,13 +77,21 @@ export function givesWay(work: Command, course: Course, around: Circumstances): 
     case "turn":
       return false;
     case "stage":
-      return turn !== null || course.isPaused || course.wanted !== work.id;
+      if (turn !== null || course.isPaused || course.wanted !== work.id) return true;
+      return around.isStalled && decideUpkeep(course, around) !== null;
     default:
       if (work.kind === "verify" && work.scope === "since-unclean") return false;
       if (turn !== null) return true;
       return !work.asked && decideStage(course, around).command !== null;
   }
 }
+
+/** Before a delivery comes what somebody waits for, and anything while it would only stand still. */
+function isFirst(upkeep: Upkeep | null, { isStalled }: Circumstances): boolean {
+  return upkeep !== null && (upkeep.asked || isStalled);
+}
+
+type Upkeep = Extract<Command, { readonly asked: boolean }>;
 
 interface Part {
   readonly command: Command | null;
@@ -87,15 +100,25 @@ interface Part {
 
 const NOTHING: Part = { command: null, hold: null };
 
-function decideTurn(course: Course, { nowMs, settings, timeZone }: Circumstances): Part {
-  const { turn, turnRetry, staged, wanted, rolledBack, isPaused } = course;
-  if (turn !== null) {
-    if (turnRetry === null || nowMs >= turnRetry.atMs) {
-      return { command: { kind: "turn", turn }, hold: null };
-    }
+function decideTurn(course: Course, around: Circumstances): Part {
+  const { turn, turnRetry } = course;
+  if (turn === null) return decideActivation(course, around);
+  if (turnRetry !== null) {
+    // What fails must not stand in the way of the inputs that mend it.
+    const isNewer = course.staged !== turn.to && course.staged !== turn.undoes;
+    const newer = isNewer ? decideActivation(course, around) : NOTHING;
+    if (newer.command !== null) return newer;
     const { atMs: untilMs, attempt } = turnRetry;
-    return { command: null, hold: { kind: "turn-retry", untilMs, attempt } };
+    if (around.nowMs < untilMs) {
+      return { command: null, hold: { kind: "turn-retry", untilMs, attempt } };
+    }
   }
+  return { command: { kind: "turn", turn }, hold: null };
+}
+
+/** By itself: as the inputs say of when, and never what an operator took back. */
+function decideActivation(course: Course, { nowMs, settings, timeZone }: Circumstances): Part {
+  const { staged, wanted, rolledBack, isPaused } = course;
   if (staged === null || staged !== wanted) return NOTHING;
   if (isPaused) return { command: null, hold: { kind: "paused" } };
   if (staged === rolledBack) return { command: null, hold: { kind: "rolled-back" } };
@@ -127,7 +150,7 @@ function decideStage(course: Course, around: Circumstances): Part {
   return { command: { kind: "stage", id: wanted }, hold: null };
 }
 
-function decideUpkeep(course: Course, around: Circumstances): Command | null {
+function decideUpkeep(course: Course, around: Circumstances): Upkeep | null {
   const { active, asked, isProven } = course;
   if (active !== null && (asked.prove !== null || isDue(course, "prove", around))) {
     const full = asked.prove === "full";

@@ -28,6 +28,8 @@ export class Knowledge {
   progress: DeliveryProgress | null = null;
   deliveryTrouble: Trouble | null = null;
   activation: SiteState["activation"] = null;
+  /** Why the last proof could not be made; null when it was. */
+  proofTrouble: Trouble | null = null;
   proof: KeptProof | null = null;
   link: LinkState | null = null;
   disk: DiskUse | null = null;
@@ -54,6 +56,7 @@ export class Knowledge {
         | "deliveryTrouble"
         | "activation"
         | "proof"
+        | "proofTrouble"
         | "link"
         | "disk"
         | "credentials"
@@ -70,6 +73,13 @@ export class Knowledge {
   warn(source: string, concerns: readonly Concern[]): void {
     this.#warnings.set(source, concerns.map(fitToPrint), this.#now());
     this.#onChange();
+  }
+
+  /** Whether the store is served, and why not, where that is known. */
+  get registry(): { readonly isServing: boolean; readonly trouble: Trouble | null } {
+    const part = this.parts.get("registry");
+    const isServing = part?.state === "running" && part.address !== undefined;
+    return { isServing, trouble: part?.trouble ?? null };
   }
 
   /** What needs a person. */

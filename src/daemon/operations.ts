@@ -146,6 +146,11 @@ export interface Operations {
   stage(revision: Revision, work: Work): Promise<DeliverySummary>;
   /** Turns the cluster to it: mirrors, runtime, the operating system's hand-over. Can be done again. */
   activate(revision: Revision, work: Work): Promise<ActivationSummary>;
+  /**
+   * The runtime's files that are not as {@link Operations.activate} would write them now: somebody edited
+   * them, or a password in them is another one by now. Writes nothing.
+   */
+  drift(revision: Revision): Promise<readonly string[]>;
   /** Tells the store which revisions must not be collected. */
   keep(revisions: {
     readonly active?: Revision;

@@ -1,5 +1,6 @@
 import type { Clock } from "#base";
 import {
+  activationOf,
   type Course,
   type CourseEvent,
   follow,
@@ -28,6 +29,8 @@ export interface ReconcilerOptions {
   /** As they are now. */
   settings(): AgentSettings;
   readonly timeZone: string;
+  /** Whether the delivery at work moves nothing, and will not for long. */
+  isStalled(): boolean;
   /** Does one piece of work; it tells by events what became of it. */
   carryOut(command: Command, signal: AbortSignal): Promise<void>;
   /** Those that must not be collected are others now. */
@@ -44,6 +47,9 @@ export interface CurrentWork {
   readonly sinceMs: number;
 }
 
+/** A delivery that stands still is looked at so often: what becomes due meanwhile is no event. */
+const STALL_LOOK_MS = 60_000;
+
 const COURSE_NOTE = "course";
 
 /**
@@ -57,6 +63,10 @@ export class Reconciler {
   #work: (CurrentWork & { readonly giveUp: AbortController }) | undefined;
   #dispatching: Promise<void> = Promise.resolve();
   #rest = new AbortController();
+  /** The note as it was written last. */
+  #noted = "";
+  /** The last delivery gave way because it stood still. */
+  #stoodStill = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -83,19 +93,21 @@ export class Reconciler {
     const settings = this.#options.settings();
     const standing = await book.load();
     const note = courseNote(await notes.get(COURSE_NOTE));
-    const isProven = standing.active !== null && note.proven === standing.active;
     const nowMs = clock.now();
     this.#course = {
       ...NEW_COURSE,
       ...standing,
-      ...{ isUnclean, isProven, isPaused: note.isPaused },
+      ...{ isUnclean: isUnclean || note.isUnclean, isPaused: note.isPaused },
       dueMs: {
         resync: note.resync ?? 0,
-        prove: isProven ? (note.prove ?? 0) : 0,
+        // Disk, runtime and registries may be others than before the start: nothing is proven of them.
+        prove: 0,
         verify: note.verify ?? nowMs + settings.verifyMs,
         collect: note.collect ?? nowMs + settings.collectMs,
       },
     };
+    // Known over an end in order that comes before the look.
+    if (isUnclean) await this.#note(this.#course);
   }
 
   /**
@@ -117,8 +129,7 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      // What was told of the work before comes first.
-      await this.#dispatching;
+      await this.#settled();
       const decision = decide(this.#course, this.#around());
       this.#decision = decision;
       this.#options.onChange();
@@ -132,34 +143,72 @@ export class Reconciler {
     if (this.#work?.command.kind === "stage") this.#work.giveUp.abort();
   }
 
+  /** All that was told counts before the next step: also what is told while something is written. */
+  async #settled(): Promise<void> {
+    for (let last: unknown; last !== this.#dispatching; ) {
+      last = this.#dispatching;
+      await last;
+    }
+  }
+
   async #apply(event: CourseEvent): Promise<void> {
-    const { book, notes, keep, onChange } = this.#options;
+    const { book, keep, onChange } = this.#options;
     const before = this.#course;
     const next = follow(before, event);
     if (next !== before) {
-      if (hasOther(STANDING_KEYS, before, next)) await book.save(next);
-      const note = noteOf(next);
-      if (JSON.stringify(note) !== JSON.stringify(noteOf(before))) {
-        await notes.put(COURSE_NOTE, note);
+      if (hasOther(STANDING_KEYS, before, next)) {
+        await book.save(next);
+        // It is durable: should the note fail, the next step must still not begin where this one did.
+        this.#course = next;
+        if (hasOther(KEPT_KEYS, before, next)) await keep();
       }
+      await this.#note(next);
       this.#course = next;
-      if (hasOther(KEPT_KEYS, before, next)) await keep();
     }
-    const work = this.#work;
-    if (work !== undefined && givesWay(work.command, next, this.#around())) work.giveUp.abort();
+    if (isNewToProof(event) && this.#work?.command.kind === "prove") this.#work.giveUp.abort();
+    this.#giveWay();
     this.#rest.abort();
     onChange();
+  }
+
+  async #note(course: Course): Promise<void> {
+    const note = noteOf(course);
+    const text = JSON.stringify(note);
+    if (text === this.#noted) return;
+    await this.#options.notes.put(COURSE_NOTE, note);
+    this.#noted = text;
+  }
+
+  #giveWay(): void {
+    const work = this.#work;
+    const around = this.#around();
+    if (work === undefined || !givesWay(work.command, this.#course, around)) return;
+    this.#stoodStill = around.isStalled;
+    work.giveUp.abort();
+  }
+
+  async #lookAgain(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#options.clock.sleep(STALL_LOOK_MS, signal).catch(() => undefined);
+      if (!signal.aborted) this.#giveWay();
+    }
   }
 
   async #carryOut(command: Command, signal: AbortSignal): Promise<void> {
     const { clock, carryOut, onChange } = this.#options;
     const giveUp = new AbortController();
+    const over = new AbortController();
     this.#work = { command, giveUp, sinceMs: clock.now() };
     onChange();
     try {
       if (command.kind === "turn") await this.#beginTurn(command.turn);
+      if (command.kind === "stage") {
+        this.#stoodStill = false;
+        void this.#lookAgain(AbortSignal.any([signal, over.signal]));
+      }
       await carryOut(command, AbortSignal.any([signal, giveUp.signal]));
     } finally {
+      over.abort();
       this.#work = undefined;
       onChange();
     }
@@ -185,8 +234,15 @@ export class Reconciler {
 
   #around() {
     const { clock, settings, timeZone } = this.#options;
-    return { nowMs: clock.now(), settings: settings(), timeZone };
+    const isStalled =
+      this.#work?.command.kind === "stage" ? this.#options.isStalled() : this.#stoodStill;
+    return { nowMs: clock.now(), settings: settings(), timeZone, isStalled };
   }
+}
+
+/** A proof that is being made may have looked at what is another by now: it is begun again. */
+function isNewToProof({ type }: CourseEvent): boolean {
+  return type === "inputs-changed" || type === "registry-up";
 }
 
 const KEPT_KEYS = ["active", "staged", "previous"] as const;
@@ -198,48 +254,49 @@ function hasOther(keys: readonly (keyof Standing)[], a: Standing, b: Standing): 
 
 interface CourseNote {
   readonly isPaused: boolean;
-  /** The active revision, if its last proof held. */
-  readonly proven: string | null;
+  /** What an agent wrote that died was not looked at yet. */
+  readonly isUnclean: boolean;
   readonly resync?: number;
-  readonly prove?: number;
   readonly verify?: number;
   readonly collect?: number;
 }
 
-function noteOf({ isPaused, isProven, active, dueMs }: Course): CourseNote {
-  return { isPaused, proven: isProven ? active : null, ...dueMs };
+function noteOf({ isPaused, isUnclean, dueMs: { resync, verify, collect } }: Course): CourseNote {
+  return { isPaused, isUnclean, resync, verify, collect };
 }
 
 function courseNote(value: unknown): CourseNote {
-  if (typeof value !== "object" || value === null) return { isPaused: false, proven: null };
+  if (typeof value !== "object" || value === null) return { isPaused: false, isUnclean: false };
   const note: Readonly<Record<string, unknown>> = { ...value };
-  const times = ["resync", "prove", "verify", "collect"].flatMap((chore) =>
+  const times = ["resync", "verify", "collect"].flatMap((chore) =>
     typeof note[chore] === "number" ? [[chore, note[chore]]] : [],
   );
   return {
     isPaused: note["isPaused"] === true,
-    proven: typeof note["proven"] === "string" ? note["proven"] : null,
+    isUnclean: note["isUnclean"] === true,
     ...Object.fromEntries(times),
   };
 }
 
 /** What an operator may ask for now; a text says why not. */
 export function refusals(course: Course, work: Command | undefined) {
-  const { staged, active, turn, isPaused, asked } = course;
+  const { active, turn, isPaused, asked } = course;
   const isTurning = work?.kind === "turn";
   const turningText = "an activation is at work: wait until it has ended";
   return {
     stage: isPaused ? "the agent is paused: resume it first" : null,
     activate: isTurning
       ? turningText
-      : turn?.why === "activate" || staged !== null
-        ? null
-        : "no revision is staged that is not active",
+      : activationOf(course) === null
+        ? "no revision is staged or active"
+        : null,
     rollback: isTurning
       ? turningText
-      : rollbackOf(course) === undefined
-        ? "there is no previous revision to go back to"
-        : null,
+      : rollbackOf(course) !== undefined
+        ? null
+        : turn?.why === "roll-back"
+          ? "a rollback is being tried already"
+          : "there is no previous revision to go back to",
     pause: isPaused ? "the agent is paused already" : null,
     resume: isPaused ? null : "the agent is not paused",
     prove: active === null ? "no revision is active" : asked.prove === null ? null : ASKED,

@@ -1,8 +1,15 @@
+import { clockTime } from "./verdict.ts";
+
 /** How often something came out in the same way, and since when. */
 export interface Repeat {
   readonly count: number;
   /** Milliseconds since 1970. */
   readonly sinceMs: number;
+}
+
+/** `Delivery of store has failed 4 times in the same way since 2026-11-23 22:00`. */
+export function repeatText(what: string, { count, sinceMs }: Repeat, timeZone: string): string {
+  return `${what} has failed ${count} times in the same way since ${clockTime(sinceMs, timeZone)}`;
 }
 
 interface Run extends Repeat {

@@ -29,6 +29,8 @@ export function siteStateOf(parts: SiteStateParts): SiteState {
   const delivery = progress?.state() ?? null;
   const hold = work === undefined ? (decision?.hold ?? null) : null;
   const proof = knowledge.proof?.revision === course.active ? knowledge.proof.summary : null;
+  // One that held before the last start or turn says nothing of what is here now.
+  const isPast = proof?.ok === true && !course.isProven;
   const verdict = verdictOf({
     ...{ activity: name, active, staged, delivery, hold, timeZone },
     wanted: book.state(course.wanted),
@@ -38,7 +40,13 @@ export function siteStateOf(parts: SiteStateParts): SiteState {
     deliveryWaits: name === "staging" ? (progress?.waiting ?? null) : null,
     deliveryTrouble: knowledge.deliveryTrouble,
     activation: knowledge.activation,
-    proof,
+    turning: {
+      to: book.state(course.turn?.to ?? null),
+      undoes: book.state(course.turn?.undoes ?? null),
+    },
+    proof: isPast ? null : proof,
+    proofTrouble: knowledge.proofTrouble,
+    registry: knowledge.registry,
   });
   const refused = refusals(course, work?.command);
   return {

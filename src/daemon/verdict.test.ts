@@ -30,6 +30,8 @@ const QUIET: Situation = {
   ...{ activity: "idle", wanted: null, active: null, staged: null, refused: null },
   ...{ unreadable: null, paused: null, delivery: null, deliveryWaits: null },
   ...{ deliveryTrouble: null, activation: null, hold: null, proof: null, timeZone: "UTC" },
+  ...{ turning: { to: null, undoes: null }, proofTrouble: null },
+  registry: { isServing: true, trouble: null },
 };
 
 const trouble = {
@@ -152,14 +154,14 @@ describe("the sentence", () => {
     ],
     [
       "while it is activated",
-      { ...staged, activity: "activating" },
+      { ...staged, activity: "activating", turning: { to: NEW, undoes: null } },
       "working",
       "Activating edge-store 1.2: 42 images",
       null,
     ],
     [
       "while it is rolled back",
-      { ...active, activity: "rolling-back" },
+      { ...active, activity: "rolling-back", turning: { to: OLD, undoes: NEW } },
       "working",
       "Rolling back from edge-store 1.2",
       null,
@@ -217,11 +219,39 @@ describe("the sentence", () => {
       trouble.hint,
     ],
     [
+      "when all is here and the runtime would not find it",
+      { ...active, proof: { ...held, ok: false, wanting: [{ image: "", ...trouble }] } },
+      "wanting",
+      "Not ready offline: Cannot fetch: refused",
+      trouble.hint,
+    ],
+    [
       "when all is well",
       { ...active, proof: held },
       "ready",
       "Ready offline: all 42 images of edge-store 1.2 are here and proven",
       null,
+    ],
+    [
+      "when all is here and nobody serves it",
+      { ...active, proof: held, registry: { isServing: false, trouble } },
+      "wanting",
+      "Not ready offline: the embedded registry does not serve: Cannot fetch: refused",
+      trouble.hint,
+    ],
+    [
+      "before the embedded registry listens",
+      { ...active, proof: held, registry: { isServing: false, trouble: null } },
+      "working",
+      "Starting: the embedded registry does not serve yet",
+      null,
+    ],
+    [
+      "when the proof can't be made",
+      { ...active, proofTrouble: trouble },
+      "wanting",
+      "Not proven: whether edge-store 1.2 is ready offline can't be looked at (registry-unauthorized)",
+      trouble.hint,
     ],
     [
       "of a site with many profiles",

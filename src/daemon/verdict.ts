@@ -19,8 +19,14 @@ export interface Situation {
   readonly deliveryTrouble: Trouble | null;
   readonly activation: ActivationSummary | null;
   readonly hold: Hold | null;
-  /** Of the active revision; null when there is none of it. */
+  /** Where a turn is at work: what it brings, and what a rollback takes back. */
+  readonly turning: { readonly to: RevisionState | null; readonly undoes: RevisionState | null };
+  /** Of the active revision as it is now; null when there is none of it. */
   readonly proof: ProofSummary | null;
+  /** Why the proof could not be made; null when it was, or was not tried. */
+  readonly proofTrouble: Trouble | null;
+  /** Whether the embedded registry takes requests, and why not, where that is known. */
+  readonly registry: { readonly isServing: boolean; readonly trouble: Trouble | null };
   /** For times of the day in sentences. */
   readonly timeZone: string;
 }
@@ -39,12 +45,11 @@ export function verdictOf(situation: Situation): Verdict {
   );
 }
 
-function whileTurning({ activity, active, staged, activation, hold, ...rest }: Situation) {
-  const target = staged ?? active;
+function whileTurning({ activity, turning, activation, hold, ...rest }: Situation) {
   if (activity === "activating") {
-    return working(`Activating ${label(target)}: ${imagesOf(target)}`);
+    return working(`Activating ${label(turning.to)}: ${imagesOf(turning.to)}`);
   }
-  if (activity === "rolling-back") return working(`Rolling back from ${label(active)}`);
+  if (activity === "rolling-back") return working(`Rolling back from ${label(turning.undoes)}`);
   if (hold?.kind !== "turn-retry") return undefined;
   const failed = activation?.steps.find(({ outcome }) => outcome === "failed");
   const at = clockTime(hold.untilMs, rest.timeZone);
@@ -171,18 +176,34 @@ function ofInputs({ refused, unreadable, active, wanted }: Situation): Verdict |
   return undefined;
 }
 
-function ofProof({ active, wanted, proof }: Situation): Verdict {
+function ofProof(situation: Situation): Verdict {
+  const { active, wanted, proof, proofTrouble, registry } = situation;
   if (active === null) return working(`Preparing ${label(wanted)}: ${imagesOf(wanted)}`);
+  if (!registry.isServing) return withoutRegistry(registry.trouble);
+  if (proof === null && proofTrouble !== null) {
+    return {
+      level: "wanting",
+      sentence: `Not proven: whether ${label(active)} is ready offline can't be looked at (${proofTrouble.code})`,
+      remedy: proofTrouble.hint,
+    };
+  }
   if (proof === null) {
     return working(
       `Proving: ${imagesOf(active)} of ${label(active)} are looked at, whether the site is ready offline`,
     );
   }
   if (!proof.ok) {
+    const [first] = proof.wanting;
+    const missing = proof.references - proof.held;
+    // All may be here, and the runtime not be sent to it.
+    const why =
+      missing === 0 && first !== undefined
+        ? first.message
+        : `${missing} of ${proof.references} images of ${label(active)} are missing`;
     return {
       level: "wanting",
-      sentence: `Not ready offline: ${proof.references - proof.held} of ${proof.references} images of ${label(active)} are missing`,
-      remedy: proof.wanting[0]?.hint ?? "Run `dray prove` to see what is missing",
+      sentence: `Not ready offline: ${why}`,
+      remedy: first?.hint ?? "Run `dray prove` to see what is missing",
     };
   }
   const isOne = proof.references === 1;
@@ -200,6 +221,16 @@ export function label(revision: RevisionState | null): string {
   if (revision === null) return "no revision";
   if (first === undefined) return `revision ${revision.id}`;
   return more.length === 0 ? first : `${first} and ${more.length} more`;
+}
+
+/** All may be here: nobody can pull it. */
+function withoutRegistry(trouble: Trouble | null): Verdict {
+  if (trouble === null) return working("Starting: the embedded registry does not serve yet");
+  return {
+    level: "wanting",
+    sentence: `Not ready offline: the embedded registry does not serve: ${trouble.message}`,
+    remedy: trouble.hint,
+  };
 }
 
 /** `3.1 of 9.8 GB`, in the unit of the larger. */

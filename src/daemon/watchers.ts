@@ -63,9 +63,10 @@ export class Watchers {
       changed.catch(() => undefined);
       rung.catch(() => undefined);
       try {
-        failed = (await this.#readInputs(signal)) ? 0 : failed + 1;
+        const isRead = await this.#readInputs(signal);
+        failed = isRead ? 0 : failed + 1;
         // Once they are read: what failed would be tried again with the password of before.
-        if (!isFirst) await reconciler.dispatch({ type: "inputs-changed" });
+        if (isRead && !isFirst) await reconciler.dispatch({ type: "inputs-changed" });
         const waits = [changed, rung];
         if (failed > 0)
           waits.push(clock.sleep(backoffMs(failed, random(), settings().retry), until));

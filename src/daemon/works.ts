@@ -1,20 +1,28 @@
-import { backoffMs, type Clock, Failure } from "#base";
+import { backoffMs, type Clock, Failure, quoted } from "#base";
 import type { DeliveryEvent, DeliverySummary } from "#deliver";
-import { alike, type ImageTrouble } from "./alike.ts";
+import { alike } from "./alike.ts";
 import type { Chronicle } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
 import type { Chore, Turn } from "./course.ts";
 import type { Command } from "./decide.ts";
+import { DeliveryAccount, failuresOf } from "./delivery-account.ts";
 import { DeliveryProgress, troubleOf } from "./delivery-progress.ts";
-import type { Knowledge } from "./knowledge.ts";
-import type { ActivationSummary, Operations, Trouble, UpkeepSummary } from "./operations.ts";
+import type { KeptProof, Knowledge } from "./knowledge.ts";
+import type {
+  ActivationSummary,
+  Operations,
+  ProofSummary,
+  Revision,
+  Trouble,
+  UpkeepSummary,
+} from "./operations.ts";
 import type { AgentNotes, Reconciler } from "./reconciler.ts";
-import { type Repeat, Repeats } from "./repeats.ts";
+import { type Repeat, Repeats, repeatText } from "./repeats.ts";
 import type { RevisionBook } from "./revision-book.ts";
 import type { AgentSettings } from "./settings.ts";
 import { troubleOfError } from "./supervise.ts";
 import { uplinkFromDelivery } from "./uplink-news.ts";
-import { bytesOf, clockTime, label } from "./verdict.ts";
+import { label } from "./verdict.ts";
 import { type Concern, error, warning } from "./warnings.ts";
 
 /** What pieces of work are done with. */
@@ -49,11 +57,13 @@ const CHORE_RETRY_MS = 15 * 60_000;
 export class Works {
   readonly #options: WorksOptions;
   readonly #repeats = new Repeats();
-  /** Failures of the delivery before. */
-  #told: ReadonlySet<string> = new Set();
+  readonly #account: DeliveryAccount;
+  /** Files that an activation is to mend, or has mended before. */
+  #drift = "";
 
   constructor(options: WorksOptions) {
     this.#options = options;
+    this.#account = new DeliveryAccount(options);
   }
 
   /** Rejects only when it can't be made durable what became of it. */
@@ -73,31 +83,20 @@ export class Works {
   }
 
   async #stage(id: string, signal: AbortSignal): Promise<void> {
-    const { book, knowledge, clock, operations, chronicle } = this.#options;
+    const { book, knowledge, clock, operations } = this.#options;
     let summary: DeliverySummary | undefined;
     let trouble: Trouble | null = null;
     let progress: DeliveryProgress | undefined;
-    // To look whether a tag has moved is nothing to tell of until something comes of it, and to try
-    // again what failed is nothing before it ends in another way.
-    const isRepeated = id === this.#options.reconciler().course.active;
-    const isRetry = this.#repeats.has(deliveryOf(id));
-    let isTold = isRetry;
-    const tellBegun = () => {
-      if (isTold) return;
-      isTold = true;
-      const images = book.state(id)?.images ?? 0;
-      chronicle.tell("delivery-begun", `Delivery of ${this.#label(id)} begun: ${images} images`, {
-        data: { revision: id, images },
-      });
-    };
+    const isLook = id === this.#options.reconciler().course.active;
+    const images = book.state(id)?.images ?? 0;
+    this.#account.begin({ id, label: this.#label(id), images }, isLook);
     try {
       const revision = await book.get(id);
       progress = new DeliveryProgress(id, revision.plan, clock);
       knowledge.learn({ progress });
-      if (!isRepeated) tellBegun();
       const heard = progress;
       const emit = (event: DeliveryEvent) => {
-        if (event.type === "bytes") tellBegun();
+        if (event.type === "bytes") this.#account.comesOfIt();
         this.#hear(event, heard);
       };
       summary = await operations.stage(revision, { signal, emit });
@@ -105,8 +104,7 @@ export class Works {
       if (!signal.aborted) trouble = troubleOfError(thrown);
     }
     progress?.end(summary, signal.aborted);
-    if (trouble !== null || summary?.outcome === "failed") tellBegun();
-    await this.#staged(id, summary, trouble, signal, isTold);
+    await this.#staged(id, summary, trouble, signal);
   }
 
   #hear(event: DeliveryEvent, progress: DeliveryProgress): void {
@@ -120,7 +118,6 @@ export class Works {
     summary: DeliverySummary | undefined,
     trouble: Trouble | null,
     signal: AbortSignal,
-    isTold: boolean,
   ): Promise<void> {
     const { knowledge, counters, clock, settings, onUplink, onRefused } = this.#options;
     const isStopped = summary === undefined ? trouble === null : summary.outcome === "interrupted";
@@ -130,7 +127,7 @@ export class Works {
     const isUp = summary === undefined || isStopped ? undefined : uplinkFromDelivery(summary);
     if (isUp !== undefined) onUplink(isUp);
     if (summary?.failures.some(({ code }) => REFUSALS.has(code))) onRefused();
-    if (isTold) this.#tellDelivery(id, outcome, summary, trouble);
+    this.#account.end({ outcome, summary, trouble });
     // What gave way is begun again, or is no longer wanted.
     if (isStopped && signal.aborted) return;
     const first = trouble ?? (summary === undefined ? undefined : failuresOf(summary)[0]);
@@ -159,77 +156,19 @@ export class Works {
     }
   }
 
-  /** Once, where one attempt after the other ends as the one before did. */
-  #tellDelivery(
-    id: string,
-    outcome: DeliverySummary["outcome"],
-    summary: DeliverySummary | undefined,
-    trouble: Trouble | null,
-  ): void {
-    const subject = deliveryOf(id);
-    const again = this.#again(`Delivery of ${this.#label(id)}`, "delivery-failing", id);
-    const news = () => this.#tellDelivered(id, outcome, summary, trouble);
-    const hasMoved = (summary?.bytesMoved ?? 0) > 0;
-    if (outcome === "interrupted" && !hasMoved && this.#repeats.has(subject)) return;
-    if (outcome === "failed") {
-      const nowMs = this.#options.clock.now();
-      // Bytes that came are news, however it ended.
-      const same = sameFailure(summary, trouble) + (hasMoved ? nowMs : "");
-      this.#repeats.heard({ subject, outcome: same }, nowMs, news, again);
-      return;
-    }
-    this.#repeats.over(subject, again);
-    news();
-  }
-
   /** Tells how often something ended in the same way. */
   #again(what: string, kind: string, revision: string) {
-    return ({ count, sinceMs }: Repeat) => {
-      const since = clockTime(sinceMs, this.#options.timeZone);
-      const text = `${what} has failed ${count} times in the same way since ${since}`;
+    return (repeat: Repeat) => {
+      const { count, sinceMs } = repeat;
+      const text = repeatText(what, repeat, this.#options.timeZone);
       this.#tell(kind, text, { revision, count, sinceMs }, "error");
     };
-  }
-
-  #tellDelivered(
-    id: string,
-    outcome: DeliverySummary["outcome"],
-    summary: DeliverySummary | undefined,
-    trouble: Trouble | null,
-  ): void {
-    const stages = summary?.stages ?? [];
-    const here = stages.reduce((sum, one) => sum + one.delivered + one.present + one.stood, 0);
-    const images = stages.reduce((sum, one) => sum + one.images, 0);
-    const { bytesMoved = 0, bytesTotal = 0, elapsedMs = 0 } = summary ?? {};
-    const numbers =
-      summary === undefined
-        ? ""
-        : `: ${here} of ${images} images, ${bytesOf(bytesMoved, bytesTotal)} fetched in ${Math.round(elapsedMs / 1_000)} s`;
-    const why = trouble === null ? "" : `: ${trouble.message}`;
-    this.#options.chronicle.tell(
-      "delivery-ended",
-      `Delivery of ${this.#label(id)} ${outcome}${numbers}${why}`,
-      {
-        level: outcome === "failed" ? "error" : "info",
-        data: { revision: id, outcome, here, images, bytesMoved, bytesTotal, elapsedMs },
-      },
-    );
-    const failures = summary === undefined ? [] : failuresOf(summary);
-    const told = this.#told;
-    this.#told = new Set(failures.map(({ message }) => message));
-    // What fails again as it did the time before is known: attempts go on for weeks.
-    const news = failures.filter(({ message }) => !told.has(message));
-    for (const { images, code, message, hint } of alike(news).slice(0, TOLD_MAX)) {
-      this.#options.chronicle.tell("image-failed", message, {
-        level: "error",
-        data: { revision: id, images: images.slice(0, TOLD_MAX), code, hint },
-      });
-    }
   }
 
   async #turn(turn: Turn, signal: AbortSignal): Promise<void> {
     const { book, operations, knowledge, clock, counters } = this.#options;
     const { to, why } = turn;
+    const isAgain = to === this.#options.reconciler().course.active;
     let summary: ActivationSummary;
     try {
       const revision = await book.get(to);
@@ -271,16 +210,18 @@ export class Works {
       book.stamp(to, { activatedMs: clock.now() });
     });
     if (why === "activate") {
-      this.#tell("revision-activated", `Activated ${this.#label(to)}`, turn);
+      const again = isAgain ? " again" : "";
+      this.#tell("revision-activated", `Activated ${this.#label(to)}${again}`, turn);
     } else this.#tell("revision-rolled-back", `Rolled back to ${this.#label(to)}${undone}`, turn);
   }
 
-  async #prove({ id, full }: Extract<Command, { kind: "prove" }>, signal: AbortSignal) {
-    const { operations, book, knowledge, notes, settings } = this.#options;
-    const { summary, document } = await operations.prove(await book.get(id), { full }, signal);
+  async #prove({ id, full, asked }: Extract<Command, { kind: "prove" }>, signal: AbortSignal) {
+    const { operations, book, knowledge, settings, clock } = this.#options;
+    const revision = await book.get(id);
+    await this.#lookForDrift(revision);
+    const { summary, document } = await operations.prove(revision, { full }, signal);
     const proof = { revision: id, summary, document };
-    await notes.put("proof", proof);
-    knowledge.learn({ proof });
+    knowledge.learn({ proof, proofTrouble: null });
     knowledge.warn(
       "proof",
       alike(summary.wanting.map((one) => ({ ...one, registry: hostOf(one.image) }))).map((one) =>
@@ -289,17 +230,67 @@ export class Works {
     );
     // What was found wrong is away, and all is here again.
     if (summary.ok) knowledge.warn("verified", []);
-    const text = summary.ok
-      ? `Proven: ${summary.sentence}`
-      : `Not proven: ${summary.references - summary.held} of ${summary.references} references are missing`;
-    this.#tell(
-      summary.ok ? "proof-held" : "proof-wanting",
-      text,
-      { revision: id, digest: summary.digest },
-      summary.ok ? "info" : "error",
-    );
-    const nextMs = this.#later(settings().proveMs, 0);
-    await this.#dispatch({ type: "proven", id, ok: summary.ok, nextMs });
+    // To look again at what was proven, for the inputs were read again, is no news when it still holds.
+    const { isProven, dueMs } = this.#options.reconciler().course;
+    const isRoutine = isProven && dueMs.prove === 0 && !asked;
+    const isNews = this.#tellProof(id, summary, isRoutine);
+    const periodMs = summary.ok ? settings().proveMs : Math.min(settings().proveMs, CHORE_RETRY_MS);
+    const nextMs = clock.now() + periodMs;
+    await this.#dispatch({ type: "proven", id, ok: summary.ok, isNews, nextMs });
+    await this.#keepProof(proof);
+  }
+
+  /** To be shown by the next agent. One that can't be kept holds all the same: a disk may be full. */
+  async #keepProof(proof: KeptProof): Promise<void> {
+    const { notes, knowledge } = this.#options;
+    try {
+      await notes.put("proof", proof);
+      knowledge.warn("proof note", []);
+    } catch (thrown) {
+      knowledge.warn("proof note", [warning(troubleOfError(thrown))]);
+    }
+  }
+
+  /** What is wanting in the same way as before is no news; gives whether it is. */
+  #tellProof(id: string, summary: ProofSummary, isRoutine: boolean): boolean {
+    const data = { revision: id, digest: summary.digest };
+    const again = this.#again(`The proof of ${this.#label(id)}`, "proof-failing", id);
+    if (summary.ok) {
+      this.#repeats.over("proof", again);
+      if (!isRoutine) this.#tell("proof-held", `Proven: ${summary.sentence}`, data);
+      return true;
+    }
+    let isNews = false;
+    const news = () => {
+      isNews = true;
+      const missing = summary.references - summary.held;
+      const text =
+        missing === 0
+          ? `Not proven: ${summary.wanting[0]?.message ?? summary.sentence}`
+          : `Not proven: ${missing} of ${summary.references} references are missing`;
+      this.#tell("proof-wanting", text, data, "error");
+    };
+    const wanting = summary.wanting.map(({ code, image }) => [code, image]);
+    const outcome = JSON.stringify([id, summary.held, wanting]);
+    this.#repeats.heard({ subject: "proof", outcome }, this.#options.clock.now(), news, again);
+    return isNews;
+  }
+
+  /**
+   * Has an activation done again whose files are not as it wrote them. What differs again after that is
+   * another's doing: two that mend against each other would never come to rest.
+   */
+  async #lookForDrift(revision: Revision): Promise<void> {
+    const { operations, knowledge } = this.#options;
+    const files = await operations.drift(revision);
+    const before = this.#drift;
+    this.#drift = files.join("\n");
+    knowledge.warn("drift", files.length === 0 ? [] : [warning(drifted(files))]);
+    if (files.length === 0 || this.#drift === before) return;
+    this.#tell("runtime-drifted", drifted(files).message, {
+      ...{ revision: revision.id, files: files.slice(0, TOLD_MAX) },
+    });
+    await this.#dispatch({ type: "drifted", id: revision.id });
   }
 
   async #verify({ scope }: Extract<Command, { kind: "verify" }>, signal: AbortSignal) {
@@ -337,9 +328,9 @@ export class Works {
   /** A chore that can't be done is told of, and tried again later; one that gave way stays due. */
   async #chore(chore: Chore, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
     const { knowledge, clock, counters } = this.#options;
-    const again = ({ count, sinceMs }: Repeat) => {
-      const since = clockTime(sinceMs, this.#options.timeZone);
-      const text = `To ${chore} has failed ${count} times in the same way since ${since}`;
+    const again = (repeat: Repeat) => {
+      const { count, sinceMs } = repeat;
+      const text = repeatText(`To ${chore}`, repeat, this.#options.timeZone);
       this.#tell(`${chore}-failing`, text, { count, sinceMs }, "error");
     };
     try {
@@ -351,6 +342,7 @@ export class Works {
       const trouble = troubleOfError(thrown);
       counters.failed(trouble.code);
       knowledge.warn(`chore ${chore}`, [error(trouble)]);
+      if (chore === "prove") knowledge.learn({ proofTrouble: trouble });
       const { code, message } = trouble;
       const news = () => this.#tell(`${chore}-failed`, message, { code }, "error");
       this.#repeats.heard({ subject: chore, outcome: message }, clock.now(), news, again);
@@ -369,9 +361,9 @@ export class Works {
   }
 
   /** A period from now, and up to a tenth more. */
-  #later(periodMs: number, jitter = 0.1): number {
+  #later(periodMs: number): number {
     const { clock, random } = this.#options;
-    return clock.now() + Math.round(periodMs * (1 + jitter * random()));
+    return clock.now() + Math.round(periodMs * (1 + random() / 10));
   }
 
   #label(id: string): string {
@@ -391,12 +383,21 @@ function notKept(): Failure {
   });
 }
 
+function drifted([first = "", ...more]: readonly string[]): Trouble {
+  const files = more.length === 0 ? quoted(first) : `${quoted(first)} and ${more.length} more`;
+  return {
+    code: "runtime-drifted",
+    message: `Cannot find ${files} of the runtime as the activation writes it, expected no other change since`,
+    hint: "It is written again when `agent.activation` allows it, or by `dray activate`; see who else changes it",
+  };
+}
+
 /** What a registry's failure is called when it knows us, and says no, or is not to be trusted itself. */
 const REFUSALS: ReadonlySet<string> = new Set([
   ...(["registry-unauthorized", "registry-denied", "registry-certificate"] as const),
 ]);
 
-/** Failures of one delivery that get a line of their own. */
+/** Files that a line of the journal names. */
 const TOLD_MAX = 20;
 
 const NO_REASON: Trouble = {
@@ -405,29 +406,8 @@ const NO_REASON: Trouble = {
   hint: "Look into the journal: `dray journal`",
 };
 
-/** Of images, of their uploads, and of loading them, each with what it is of. */
-function failuresOf({ failures, uploads, runtime }: DeliverySummary): readonly ImageTrouble[] {
-  return [
-    ...failures,
-    ...(uploads?.failures ?? []).map((one) => ({ ...one, image: one.image ?? one.registry })),
-    ...(runtime?.failures ?? []).map((one) => {
-      return { ...one, image: one.image ?? one.runtime, registry: one.runtime };
-    }),
-  ];
-}
-
-const deliveryOf = (id: string) => `delivery ${id}`;
-
 /** Of a reference as declared. */
 const hostOf = (image: string) => image.split("/", 1)[0] ?? "";
-
-/** What a reader of the journal would call the same: how much is here, and why the rest is not. */
-function sameFailure(summary: DeliverySummary | undefined, trouble: Trouble | null): string {
-  const here = summary?.stages.map(({ delivered, present, stood }) => delivered + present + stood);
-  const reasons = alike(summary === undefined ? [] : failuresOf(summary));
-  const why = reasons.map(({ code, subject, images }) => [code, subject, images.length]);
-  return JSON.stringify([here, why, trouble?.code, trouble?.message]);
-}
 
 function concernsOf(
   summary: DeliverySummary | undefined,

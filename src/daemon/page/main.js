@@ -23,31 +23,42 @@ let me = { user: null, role: "read", login: "none" };
 let site;
 /** @type {readonly ImageState[]} */
 let images = [];
-let isAskedToDraw = false;
 /** When the state in sight came, by the browser's clock. */
 let heardAt = 0;
 
-/** However fast states come, they are drawn once a frame. */
-function drawSoon() {
-  if (isAskedToDraw) return;
-  isAskedToDraw = true;
-  requestAnimationFrame(() => {
-    isAskedToDraw = false;
-    if (site !== undefined) draw(site);
-  });
-}
+/**
+ * However fast states come, they are drawn once a frame: the sentence in one, so that a slow tablet shows
+ * it first, and all else in the next. The list of images takes longest to come: it is asked for at once.
+ */
+const drawSoon = onceAFrame(() => {
+  if (site === undefined) return;
+  showVerdict(site);
+  showActions(site, me);
+  showWarnings(site);
+  showRefused(site);
+  showImages(site);
+  drawRestSoon();
+});
 
-/** @param {SiteState} state */
-function draw(state) {
-  showVerdict(state);
-  showActions(state, me);
-  showWarnings(state);
-  showRefused(state);
-  showProgress(state);
-  showFlow(state, images);
-  showImages(state);
-  showUplink(state);
-  showPanels(state);
+const drawRestSoon = onceAFrame(() => {
+  if (site === undefined) return;
+  showProgress(site);
+  showFlow(site, images);
+  showUplink(site);
+  showPanels(site);
+});
+
+/** @param {() => void} draw */
+function onceAFrame(draw) {
+  let isAsked = false;
+  return () => {
+    if (isAsked) return;
+    isAsked = true;
+    requestAnimationFrame(() => {
+      isAsked = false;
+      draw();
+    });
+  };
 }
 
 /** @param {SiteState} state */

@@ -41,6 +41,17 @@ test("what the page loads is among its files", () => {
     expect(assets.map((one) => one.path)).toContain(path ?? "");
 });
 
+// Without it a browser finds out which modules there are by loading one after the other: three round trips.
+test("every module that main.js leads to is announced in the page itself", () => {
+  const announced = [...textOf("/").matchAll(/rel="modulepreload" href="([^"]*)"/g)].map(
+    ([, path]) => path,
+  );
+  const led = assets
+    .map(({ path }) => path)
+    .filter((path) => path.endsWith(".js") && path !== "/main.js" && path !== "/theme.js");
+  expect(announced.sort()).toEqual(led.sort());
+});
+
 test("all of the page is under 100 kB, for slow tablets", () => {
   expect(assets.reduce((sum, { body }) => sum + body.length, 0)).toBeLessThan(100_000);
 });

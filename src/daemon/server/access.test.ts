@@ -34,7 +34,7 @@ describe("who may do what", () => {
     "POST /api/v1/login": [400, 400, 400],
     "POST /api/v1/logout": [200, 200, 200],
     "POST /api/v1/actions/stage": [401, 403, 202],
-    "POST /api/v1/actions/activate": [401, 403, 409],
+    "POST /api/v1/actions/activate": [401, 403, 202],
     "POST /api/v1/actions/rollback": [401, 403, 409],
     "POST /api/v1/actions/pause": [401, 403, 202],
     "POST /api/v1/actions/resume": [401, 403, 409],

@@ -116,10 +116,9 @@ export const ROUTES: readonly Route[] = [
     return isWell ? textAnswer("ok\n") : textAnswer("the agent's loop does not run\n", 503);
   }),
   get("/readyz", "none", (_asked, { control }) => {
-    const { proof } = control.state();
-    if (proof?.ok === true) return textAnswer("ok\n");
-    const why = proof === null ? "nothing was proven yet\n" : "the last proof did not hold\n";
-    return textAnswer(why, 503);
+    if (control.isReadyOffline()) return textAnswer("ok\n");
+    // Why not is for who may look: this is open to everybody.
+    return textAnswer("not ready offline, or not proven yet\n", 503);
   }),
 ];
 

@@ -15,7 +15,7 @@ export function demandHost({ headers }: Request, hostnames: ReadonlySet<string>)
   throw new Failure({
     code: "host-unknown",
     message: `Cannot answer for ${quoted(host)}: it is no name of this agent, expected 127.0.0.1 or localhost`,
-    hint: "Ask for one of these names, or give the agent users: with a login any name will do",
+    hint: "Ask for one of these names, also through a tunnel (ssh -L 5056:127.0.0.1:5056 SITE), or give the agent users with agent.htpasswd of its site file: with a login any name will do",
   });
 }
 
