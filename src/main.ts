@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { arch, homedir, platform } from "node:os";
 import { systemClock } from "#base";
 import { type CliContext, diskFiles, EXIT, runCli, type Screen } from "#cli";
@@ -58,8 +59,20 @@ function interruption(): AbortSignal {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  process.on("SIGHUP", onSignal);
+  if (!isHangupIgnored()) process.on("SIGHUP", onSignal);
   return controller.signal;
+}
+
+/** By nohup(1): a delivery is to outlive the terminal then, and a handler of ours would undo that. */
+function isHangupIgnored(): boolean {
+  try {
+    // proc(5): a mask in hexadecimal, whose lowest bit is signal 1.
+    const [, digit = "0"] =
+      /^SigIgn:\s*[0-9a-f]*([0-9a-f])$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    return (Number.parseInt(digit, 16) & 1) === 1;
+  } catch {
+    return false;
+  }
 }
 
 /** An answer that could not be written is no answer, but a reader that had enough (`| head`) is content. */

@@ -14,7 +14,7 @@ export type ToldAction = Extract<
 /** What the agent does from now on. */
 const DOES: Readonly<Record<ToldAction, string>> = {
   stage: "looks at its inputs and brings what is missing",
-  activate: "activates what is staged",
+  activate: "activates what is staged, or the active revision again where nothing is",
   rollback: "goes back to the revision before",
   pause: "moves nothing until `dray resume`",
   resume: "goes on",

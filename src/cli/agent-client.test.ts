@@ -29,7 +29,7 @@ async function clientOf(
   const path = join(folder, "agent.sock");
   const server = Bun.serve({ unix: path, fetch: answer });
   opened.push(() => server.stop(true));
-  return new AgentClient({ kind: "socket", path }, { clock, signal: SIGNAL });
+  return new AgentClient({ kind: "socket", path, because: "a test" }, { clock, signal: SIGNAL });
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -162,7 +162,7 @@ describe("AgentClient", () => {
     const path = join(folder, "agent.sock");
     const server = createServer(() => interruption.abort(new Error("interrupted"))).listen(path);
     opened.push(() => server.close());
-    const place = { kind: "socket", path } as const;
+    const place = { kind: "socket", path, because: "a test" } as const;
     const client = new AgentClient(place, { clock: systemClock, signal: interruption.signal });
     expect(await codeOf(client.site())).toBe("Error: interrupted");
   });
@@ -175,7 +175,9 @@ function serveOn(answer: (request: Request) => Response): string {
 }
 
 describe("connectionFailure()", () => {
-  const socket: AgentPlace = { kind: "socket", path: "/run/agent.sock" };
+  const socket: AgentPlace = {
+    ...{ kind: "socket", path: "/run/agent.sock", because: "a test" },
+  };
   const https: AgentPlace = {
     ...{ kind: "address", origin: "https://10.0.0.5" },
     ...{ login: undefined, ca: undefined },

@@ -198,11 +198,17 @@ export class AgentClient {
 }
 
 /** A read of a body knows no signal of its own. */
-function untilAborted<T>(reading: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    reading.then(resolve, reject);
-  });
+async function untilAborted<T>(reading: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([reading, aborted.promise]);
+  } finally {
+    // A site is followed for weeks, by many reads.
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 function parsed(text: string): unknown {

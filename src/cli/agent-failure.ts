@@ -17,6 +17,7 @@ export function placeName(place: AgentPlace): string {
 export function connectionFailure(place: AgentPlace, cause: unknown): Failure {
   const code = cause === SILENT ? "silent" : (systemErrorCode(cause) ?? "connection failed");
   const ask = `Cannot ask the agent at ${placeName(place)}`;
+  const why = place.kind === "socket" ? ` (${place.because})` : "";
   if (cause === SILENT) {
     return new Failure({
       code: "agent-silent",
@@ -29,7 +30,7 @@ export function connectionFailure(place: AgentPlace, cause: unknown): Failure {
   if (code === "EACCES" || code === "EPERM") {
     return new Failure({
       code: "agent-forbidden",
-      message: `${ask}: this user may not use its socket (${code})`,
+      message: `${ask}${why}: this user may not use its socket (${code})`,
       hint: "Run the command as the user that the agent runs as, e.g. with sudo",
       cause,
     });
@@ -37,7 +38,7 @@ export function connectionFailure(place: AgentPlace, cause: unknown): Failure {
   if (place.kind === "socket" && NOBODY_THERE.has(code)) {
     return new Failure({
       code: "agent-missing",
-      message: `${ask}: none is running there`,
+      message: `${ask}${why}: none is running there`,
       hint: "Start it with `systemctl start drayage` or `dray agent --site FILE`, or say where it is with --data-dir, --site or --agent",
       transient: true,
       cause,

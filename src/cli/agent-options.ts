@@ -13,7 +13,10 @@ export interface AgentPlaceOptions {
 /** Adds the options of {@link AgentPlaceOptions} to a command. */
 export function addAgentOptions(command: Command): Command {
   return command
-    .option("-s, --site <file>", "site file of the agent, for its dataDir")
+    .option(
+      "-s, --site <file>",
+      "site file of the agent (default: /etc/drayage/site.yaml, if there is one)",
+    )
     .option(
       "-d, --data-dir <folder>",
       "data folder of the agent (default: dataDir of the site file, /var/lib/drayage)",

@@ -1,12 +1,20 @@
 import { join, resolve } from "node:path";
-import { Failure, Findings, quoted, Secret } from "#base";
+import { Failure, Findings, quoted, type Secret } from "#base";
 import { DEFAULT_SITE, isProblem, readSiteFile } from "#profile";
+import { isLoopback } from "#redirect";
 import type { AgentPlaceOptions } from "./agent-options.ts";
 import type { CliContext } from "./context.ts";
+import { readNamedFile, readPasswordFile } from "./named-files.ts";
+import { usage } from "./usage.ts";
 
 /** Where an agent takes requests. */
 export type AgentPlace =
-  | { readonly kind: "socket"; readonly path: string }
+  | {
+      readonly kind: "socket";
+      readonly path: string;
+      /** What says that it is there: `dataDir of "/etc/drayage/site.yaml"`. */
+      readonly because: string;
+    }
   | {
       readonly kind: "address";
       /** Scheme, host and port, and nothing else. */
@@ -16,20 +24,63 @@ export type AgentPlace =
       readonly ca: string | undefined;
     };
 
-/** The agent's socket, in its data folder. */
-const SOCKET_NAME = "agent.sock";
-
-/** The data folder that the options name. @throws {Failure} `input-missing`, `input-unreadable`, … */
-export function dataDirOf({ dataDir, site }: AgentPlaceOptions, context: CliContext): string {
-  if (dataDir !== undefined) return resolve(dataDir);
-  if (site === undefined) return DEFAULT_SITE.dataDir;
-  readInput(site, "the site file", context);
-  // What else is wrong with the file is the agent's to tell, and just then it must be found.
-  return resolve(readSiteFile(site, context.files, new Findings()).dataDir);
+/** A data folder, and what says that it is this one. */
+interface DataDir {
+  readonly path: string;
+  readonly because: string;
 }
 
-/** Where the agent is by the options. @throws {Failure} `usage`, or why a file can't be read */
-export function agentPlace(options: AgentPlaceOptions, context: CliContext): AgentPlace {
+/**
+ * The agent's socket, in its data folder: `agentSocket` of the room `site`, which takes too long to load
+ * for one name.
+ */
+const SOCKET_NAME = "agent.sock";
+
+/** The site file that the agent's unit (`deploy/drayage.service`) names. */
+const SITE_FILE = "/etc/drayage/site.yaml";
+
+/**
+ * The data folder that the options name; without any, that of the site file which the agent's unit reads.
+ *
+ * @throws {Failure} `usage` when the named site file can't be read; `input-unreadable` and
+ *   `input-too-large` when the unit's can't be
+ */
+export function dataDirOf(
+  { dataDir, site }: AgentPlaceOptions,
+  context: Pick<CliContext, "files">,
+): DataDir {
+  if (dataDir !== undefined) return { path: resolve(dataDir), because: "by --data-dir" };
+  if (site !== undefined) {
+    readNamedFile(site, "the site file", context);
+    return dataDirIn(site, context);
+  }
+  const bytes = context.files.read(SITE_FILE);
+  if (!isProblem(bytes)) return dataDirIn(SITE_FILE, context);
+  if (bytes.code === "input-missing") {
+    return { path: DEFAULT_SITE.dataDir, because: `there is no ${SITE_FILE} to say otherwise` };
+  }
+  throw new Failure({
+    code: bytes.code,
+    message: `Cannot find the agent of this machine: ${quoted(SITE_FILE)} says where it is, and can't be read: ${bytes.message}`,
+    hint: "Run the command as root, e.g. with sudo, or say where the agent is with --data-dir or --agent",
+  });
+}
+
+/** What else is wrong with the file is the agent's to tell, and just then it must be found. */
+function dataDirIn(site: string, { files }: Pick<CliContext, "files">): DataDir {
+  const path = resolve(readSiteFile(site, files, new Findings()).dataDir);
+  return { path, because: `dataDir of ${quoted(site)}` };
+}
+
+/**
+ * Where the agent is by the options.
+ *
+ * @throws {Failure} `usage`; what {@link dataDirOf} throws
+ */
+export function agentPlace(
+  options: AgentPlaceOptions,
+  context: Pick<CliContext, "files">,
+): AgentPlace {
   const { agent, user, passwordFile, caFile } = options;
   if (agent === undefined) {
     if (user !== undefined || passwordFile !== undefined || caFile !== undefined) {
@@ -38,7 +89,8 @@ export function agentPlace(options: AgentPlaceOptions, context: CliContext): Age
         "Name the agent's address with --agent, or leave them out",
       );
     }
-    return { kind: "socket", path: join(dataDirOf(options, context), SOCKET_NAME) };
+    const { path, because } = dataDirOf(options, context);
+    return { kind: "socket", path: join(path, SOCKET_NAME), because };
   }
   if ((user === undefined) !== (passwordFile === undefined)) {
     throw usage(
@@ -50,8 +102,8 @@ export function agentPlace(options: AgentPlaceOptions, context: CliContext): Age
   const login =
     user === undefined || passwordFile === undefined
       ? undefined
-      : { user, password: readPassword(passwordFile, context) };
-  const ca = caFile === undefined ? undefined : readInput(caFile, "the authority", context);
+      : { user, password: readPasswordFile(passwordFile, context) };
+  const ca = caFile === undefined ? undefined : readNamedFile(caFile, "the authority", context);
   return { kind: "address", origin, login, ca };
 }
 
@@ -69,38 +121,11 @@ function originOf(text: string, hasLogin: boolean): string {
       "Write it like https://10.0.0.5:8443; a login goes into --user and --password-file",
     );
   }
-  if (url.protocol === "http:" && hasLogin && !isLoopbackHost(url.hostname)) {
+  if (url.protocol === "http:" && hasLogin && !isLoopback(url.host)) {
     throw usage(
       `Cannot send a password to ${quoted(url.origin)}: plain http was found, https expected`,
       "Name the agent by https; off loopback it serves nothing else",
     );
   }
   return url.origin;
-}
-
-/** As a parsed URL has it: addresses in their shortest form, names in lower case. */
-function isLoopbackHost(host: string): boolean {
-  return host === "localhost" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-function readPassword(file: string, context: CliContext): Secret {
-  const [password = ""] = readInput(file, "the password file", context).split(/\r?\n/);
-  if (password !== "") return new Secret(password);
-  throw usage(
-    `Cannot use the password file ${quoted(file)}: it is empty`,
-    "Write the password on its first line",
-  );
-}
-
-function readInput(file: string, what: string, { files }: CliContext): string {
-  const bytes = files.read(file);
-  if (!isProblem(bytes)) return new TextDecoder().decode(bytes);
-  throw usage(
-    `Cannot read ${what} ${quoted(file)}: ${bytes.message}`,
-    "Check the name, and that this user may read the file",
-  );
-}
-
-function usage(message: string, hint: string): Failure {
-  return new Failure({ code: "usage", message, hint });
 }

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { Failure, Findings, isFailure, quoted } from "#base";
+import { Findings, isFailure } from "#base";
 import {
   type Agent,
   addressDoor,
@@ -14,9 +14,11 @@ import { agentSocket, createSiteOperations, openStoreToDeliver } from "#site";
 import { type DiskStore, openStore } from "#store";
 import { type AgentLog, createAgentLog } from "./agent-log.ts";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { parseListen } from "./listen.ts";
 import type { OutputFormat } from "./plan.ts";
 import type { PlanOptions } from "./plan-options.ts";
 import { formatFindings } from "./report.ts";
+import { usage } from "./usage.ts";
 
 /** The words of `dray agent` on the command line. */
 export interface AgentOptions extends PlanOptions {
@@ -25,6 +27,9 @@ export interface AgentOptions extends PlanOptions {
   /** `host:port` of the page and the API. */
   readonly listen?: string;
 }
+
+/** An address that the page may have. */
+const EXAMPLE = "127.0.0.1:5056";
 
 /** `dray agent`: keeps the site as its inputs want it, until it is told to stop. */
 export async function runAgent(options: AgentOptions, context: CliContext): Promise<ExitCode> {
@@ -38,6 +43,7 @@ export async function runAgent(options: AgentOptions, context: CliContext): Prom
   const dataDir = resolve(options.dataDir ?? site.dataDir);
   await using store = await openStoreToDeliver(dataDir, context);
   await using served = await openStore(dataDir, { clock, role: "registry" });
+  if (store.recoveryText !== undefined) log.news(store.recoveryText);
   const operations = createSiteOperations({
     ...{ sources: options, dataDir, store, served, context, started: site },
     overruled: namedIn(options),
@@ -60,11 +66,10 @@ export async function runAgent(options: AgentOptions, context: CliContext): Prom
 
 function refuseStdin({ profile = [], userData, site, images = [], vars = [] }: AgentOptions): void {
   if (![...profile, userData, site, ...images, ...vars].includes("-")) return;
-  throw new Failure({
-    code: "usage",
-    message: "Cannot follow standard input: - is given, and it can be read only once",
-    hint: "Give all files by name",
-  });
+  throw usage(
+    "Cannot follow standard input: - is given, and it can be read only once",
+    "Give all files by name",
+  );
 }
 
 /**
@@ -87,7 +92,7 @@ function isExposed(
 ): boolean {
   const guards = { hasTls: agent.tls !== undefined, hasUsers: agent.htpasswd !== undefined };
   try {
-    refuseApiExposure(parseListen(listen).hostname, guards);
+    refuseApiExposure(parseListen(listen, EXAMPLE).hostname, guards);
     return false;
   } catch (error) {
     if (!isFailure(error, "api-exposed")) throw error;
@@ -126,23 +131,11 @@ function doorsOf(
   return [
     socketDoor(agentSocket(dataDir), shared),
     addressDoor({
-      ...{ ...shared, ...parseListen(listen), journal: store.journal },
+      ...{ ...shared, ...parseListen(listen, EXAMPLE), journal: store.journal },
       ...(tls === undefined ? {} : { tls }),
       ...(htpasswd === undefined ? {} : { usersFile: htpasswd }),
       ...(operators === undefined ? {} : { operators }),
       ...(metricsTokenFile === undefined ? {} : { metricsTokenFile }),
     }),
   ];
-}
-
-function parseListen(text: string): { readonly hostname: string; readonly port: number } {
-  const [, host, port] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
-  if (host !== undefined && Number(port) < 65_536) {
-    return { hostname: host === "" ? "0.0.0.0" : host, port: Number(port) };
-  }
-  throw new Failure({
-    code: "usage",
-    message: `Cannot listen on ${quoted(text)}: expected host:port`,
-    hint: 'Write it like "127.0.0.1:5056"; port 0 takes a free one',
-  });
 }

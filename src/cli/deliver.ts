@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import { formatBytes, printable } from "#base";
-import { formatPlatform, parsePlatform } from "#oci";
 import type { Site } from "#profile";
 import type { RemoteNotice } from "#remote";
 import {
+  clusterPlatform,
   createDeliveryJournal,
   deliverToSite,
   dialled,
+  isThisMachine,
   openHandOver,
   openRuntime,
   openStoreToDeliver,
@@ -70,6 +71,7 @@ async function carryOut(
   const dataDir = resolve(options.dataDir ?? site.dataDir);
   const folders = await Promise.all((options.from ?? []).map(openLayout));
   await using store = await openStoreToDeliver(dataDir, context);
+  if (store.recoveryText !== undefined) context.err(`warning: ${store.recoveryText}\n`);
   const progress = openProgress(options.output, context);
   const journal = createDeliveryJournal(store.journal);
   const place = { store, dataDir, context, isAgain: options.again === true };
@@ -85,7 +87,7 @@ async function carryOut(
       {
         ...{ store, dataDir, folders, signal },
         generations: store.generations,
-        platform: options.platform === undefined ? undefined : parsePlatform(options.platform),
+        platform: options.platform,
         // Who asks for it now wants it now, whatever the site file says of every day.
         ...(options.attachments === true ? { attachments: "always" } : {}),
         ...(options.until === undefined ? {} : { until: options.until }),
@@ -109,14 +111,12 @@ async function carryOut(
 
 /** Images that are fetched for other machines are of no use to the runtime of this one. */
 function runtimeFor(
-  { runtime, runtimeSocket, platform }: Site,
+  site: Site,
   options: DeliverCommandOptions,
   context: CliContext,
 ): Pick<Site, "runtime" | "runtimeSocket"> {
-  const machine = parsePlatform(context.platform);
-  const wanted = options.platform === undefined ? platform : parsePlatform(options.platform);
-  const isOurs = wanted === undefined || formatPlatform(wanted) === formatPlatform(machine);
-  return { runtime: isOurs ? runtime : "none", runtimeSocket };
+  const isOurs = isThisMachine(clusterPlatform(site, context, options.platform), context);
+  return { runtime: isOurs ? site.runtime : "none", runtimeSocket: site.runtimeSocket };
 }
 
 interface Progress {

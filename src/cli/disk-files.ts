@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { formatBytes, systemErrorCode } from "#base";
 import type { InputFiles, InputProblem } from "#profile";
 
@@ -15,8 +15,8 @@ export function diskFiles(): InputFiles {
   let stdin: Uint8Array | InputProblem | undefined;
   return {
     read(path) {
-      if (path !== "-") return readBounded(path);
-      stdin ??= readStdin();
+      if (path !== "-") return readPath(path);
+      stdin ??= readOpen(STDIN);
       return stdin;
     },
     list(folder) {
@@ -32,16 +32,11 @@ export function diskFiles(): InputFiles {
   };
 }
 
-function readBounded(path: string): Uint8Array | InputProblem {
+function readPath(path: string): Uint8Array | InputProblem {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
-    const stat = fstatSync(file);
-    if (stat.isDirectory())
-      return { code: "input-unreadable", message: "it is a folder, expected a file" };
-    if (stat.size > INPUT_BYTES_MAX) return tooLarge(stat.size);
-    const bytes = readFileSync(file);
-    return bytes.length > INPUT_BYTES_MAX ? tooLarge(bytes.length) : bytes;
+    return readOpen(file);
   } catch (error) {
     return explain(error);
   } finally {
@@ -49,17 +44,32 @@ function readBounded(path: string): Uint8Array | InputProblem {
   }
 }
 
-function readStdin(): Uint8Array | InputProblem {
+const PIECE_BYTES = 64 * 1024;
+
+/** Pipes and devices don't say how much they have, so it is counted while it is read. */
+function readOpen(file: number): Uint8Array | InputProblem {
   try {
-    const bytes = readFileSync(STDIN);
-    return bytes.length > INPUT_BYTES_MAX ? tooLarge(bytes.length) : bytes;
+    const stat = fstatSync(file);
+    if (stat.isDirectory()) {
+      return { code: "input-unreadable", message: "it is a folder, expected a file" };
+    }
+    if (stat.size > INPUT_BYTES_MAX) return tooLarge(formatBytes(stat.size));
+    const piece = new Uint8Array(PIECE_BYTES);
+    const pieces: Uint8Array[] = [];
+    for (let bytes = 0; bytes <= INPUT_BYTES_MAX; ) {
+      const count = readSync(file, piece);
+      if (count === 0) return Buffer.concat(pieces);
+      pieces.push(piece.slice(0, count));
+      bytes += count;
+    }
+    return tooLarge("more");
   } catch (error) {
     return explain(error);
   }
 }
 
-function tooLarge(bytes: number): InputProblem {
-  const message = `it has ${formatBytes(bytes)}, expected at most ${formatBytes(INPUT_BYTES_MAX)}`;
+function tooLarge(found: string): InputProblem {
+  const message = `it has ${found}, expected at most ${formatBytes(INPUT_BYTES_MAX)}`;
   return { code: "input-too-large", message };
 }
 

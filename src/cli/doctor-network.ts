@@ -11,9 +11,8 @@ import {
   readServerCertificate,
   readServerDate,
 } from "#remote";
-import { checkCredentials, chooseProxy, type Planned } from "#site";
+import { checkCredentials, chooseProxy, estimateCost, type Planned } from "#site";
 import type { CliContext } from "./context.ts";
-import { estimateCost } from "./estimate.ts";
 import { type Check, fine, LOOK_MS, odd, type Sign, wrong } from "./sign.ts";
 
 type Found = Omit<Sign, "check">;
@@ -223,8 +222,8 @@ export function roomCheck(planned: Planned, dataDir: string, context: CliContext
   return {
     name: "room",
     async look(signal) {
-      const quiet = { ...context, signal, err: () => undefined };
-      const { disk, unsized } = await estimateCost(planned, { output: "text", dataDir }, quiet);
+      const quiet = { dataDir, signal, onNotice: () => undefined };
+      const { disk, unsized } = await estimateCost(planned, quiet, context);
       const [first] = unsized;
       if (first !== undefined) {
         return [

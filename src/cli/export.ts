@@ -1,11 +1,12 @@
 import { join, resolve } from "node:path";
 import { type Exported, exportArchive, exportLayout } from "#archive";
-import { Failure, formatBytes, printable, quoted } from "#base";
+import { formatBytes, printable, quoted } from "#base";
 import { digestAlgorithm, digestHex } from "#oci";
 import { openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import type { OutputFormat } from "./plan.ts";
 import { findStoredImage } from "./stored-image.ts";
+import { usage } from "./usage.ts";
 
 /** The words of `dray export` on the command line. */
 export interface ExportCommandOptions {
@@ -60,11 +61,10 @@ function parseTarget(text: string): {
   if ((form === "oci" || form === "oci-archive") && path !== undefined) {
     return { form, path: resolve(path) };
   }
-  throw new Failure({
-    code: "usage",
-    message: `Cannot export to ${quoted(text)}: expected oci:FOLDER or oci-archive:FILE`,
-    hint: "For example `--to oci-archive:/var/lib/drayage-export/os.tar`",
-  });
+  throw usage(
+    `Cannot export to ${quoted(text)}: expected oci:FOLDER or oci-archive:FILE`,
+    "For example `--to oci-archive:/var/lib/drayage-export/os.tar`",
+  );
 }
 
 function formatJson(answer: ExportAnswer): string {

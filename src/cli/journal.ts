@@ -32,7 +32,7 @@ export async function runJournal(
   const entries = await fromAgent(client, wanted).catch((error: unknown) => {
     // The journal is there without an agent too, but not at an address.
     if (options.agent !== undefined || !isFailure(error, "agent-missing")) throw error;
-    return fromStore(dataDirOf(options, context), wanted, context);
+    return fromStore(dataDirOf(options, context).path, wanted, context);
   });
   context.out(output === "json" ? formatJson(entries) : entries.map(formatEntry).join(""));
   return EXIT.done;

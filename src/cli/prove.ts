@@ -1,6 +1,6 @@
-import { formatPlatform, parsePlatform } from "#oci";
+import { formatPlatform } from "#oci";
 import { type ProofDepth, type ProveOptions, prove } from "#prove";
-import { openProvenSite, type Planned, type ProvenSiteOptions } from "#site";
+import { clusterPlatform, openProvenSite, type ProvenSiteOptions } from "#site";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import type { PlanOptions } from "./plan-options.ts";
@@ -26,7 +26,7 @@ export async function runProve(
   context.err(formatFindings([], planned.plan.warnings));
   await using site = await openProvenSite(planned, options, context, context.signal);
   using progress = createProofProgress(context);
-  const platform = platformOf(planned, options, context);
+  const platform = clusterPlatform(planned.inputs.site, context, options.platform);
   const proof = await prove(planned.plan, {
     ...site.ports,
     site: { ...site.state, platform: formatPlatform(platform), depth: depthOf(options) },
@@ -39,11 +39,6 @@ export async function runProve(
   const isJson = options.output === "json";
   context.out(isJson ? `${JSON.stringify(proof, null, 2)}\n` : formatProof(proof));
   return proof.ok ? EXIT.done : EXIT.wanting;
-}
-
-function platformOf({ inputs }: Planned, options: ProveCommandOptions, context: CliContext) {
-  if (options.platform !== undefined) return parsePlatform(options.platform);
-  return inputs.site.platform ?? parsePlatform(context.platform);
 }
 
 function depthOf({ full, sample }: ProveCommandOptions): ProofDepth {

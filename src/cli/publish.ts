@@ -21,6 +21,7 @@ import { type OutputFormat, planJson } from "./plan.ts";
 import { planFor } from "./plan-for.ts";
 import type { PlanOptions } from "./plan-options.ts";
 import { formatFindings } from "./report.ts";
+import { usage } from "./usage.ts";
 
 /** The words of `dray publish` on the command line. */
 export interface PublishOptions extends PlanOptions {
@@ -64,19 +65,17 @@ export async function runPublish(options: PublishOptions, context: CliContext): 
 function readTarget(text: string): Reference {
   const reference = parseReference(text);
   if (reference.digest === undefined) return reference;
-  throw new Failure({
-    code: "usage",
-    message: `Cannot publish to ${quoted(text)}: it has a digest, expected a tag`,
-    hint: "Write it like registry.example.com/sites/store:1.4.0; the digest is what publishing gives",
-  });
+  throw usage(
+    `Cannot publish to ${quoted(text)}: it has a digest, expected a tag`,
+    "Write it like registry.example.com/sites/store:1.4.0; the digest is what publishing gives",
+  );
 }
 
 function noProfile(): Failure {
-  return new Failure({
-    code: "usage",
-    message: "Cannot publish: no cluster profile is given",
-    hint: "Name each file with --profile FILE; what the site file lists belongs to that site",
-  });
+  return usage(
+    "Cannot publish: no cluster profile is given",
+    "Name each file with --profile FILE; what the site file lists belongs to that site",
+  );
 }
 
 /** What a mask stands for is given on each site, so it is no fault of what they share. */
@@ -118,7 +117,6 @@ function asFetched(
     address: formatArtifactAddress(reference),
     location: artifactLocation(reference, manifest.descriptor.digest),
     name: "",
-    version: null,
     ...{ manifest, config },
     files: files.flatMap(({ path, role, descriptor }) => {
       const blob = contents.get(descriptor.digest);
@@ -144,11 +142,10 @@ function createdAt({ created }: PublishOptions, { env }: CliContext): string | u
   if (created !== undefined || epoch === undefined || epoch === "") return created;
   const seconds = /^\d{1,11}$/.test(epoch) ? Number(epoch) : Number.NaN;
   if (Number.isNaN(seconds)) {
-    throw new Failure({
-      code: "usage",
-      message: `Cannot use SOURCE_DATE_EPOCH ${quoted(epoch, 40)}: expected seconds since 1970`,
-      hint: "Set it to a number, or unset it; --created says the time in words",
-    });
+    throw usage(
+      `Cannot use SOURCE_DATE_EPOCH ${quoted(epoch, 40)}: expected seconds since 1970`,
+      "Set it to a number, or unset it; --created says the time in words",
+    );
   }
   return new Date(seconds * 1_000).toISOString().replace(".000Z", "Z");
 }

@@ -1,28 +1,31 @@
 import { resolve } from "node:path";
-import { Failure, type Finding, Findings, quoted, Secret } from "#base";
-import { isProblem, type Site } from "#profile";
+import { type Finding, Findings, isFailure, quoted } from "#base";
+import type { Site } from "#profile";
 import {
   endpointUrl,
   isLoopback,
   type MirrorOptions,
   type NodeCredential,
-  OPEN_ACCESS,
   type RuntimeKind,
 } from "#redirect";
 import { applyEdits } from "#runtime";
 import {
   defaultConfigDir,
   embeddedAsServed,
+  openStoreIfThere,
   type Planned,
   planRedirection,
   type Redirection,
   restoredFiles,
 } from "#site";
+import type { DiskStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { readNamedFile, readPasswordFile } from "./named-files.ts";
 import { type OutputFormat, planOrRefuse } from "./plan.ts";
 import { planFor } from "./plan-for.ts";
 import type { PlanOptions } from "./plan-options.ts";
 import { formatFindings } from "./report.ts";
+import { usage } from "./usage.ts";
 
 /** The words of `dray redirect` on the command line. */
 export interface RedirectOptions extends PlanOptions {
@@ -66,7 +69,8 @@ export async function runRedirect(
   const { via, containerdConfig } = options;
   const embedded = embeddedRegistry(options, site, context, findings);
   const dataDir = resolve(options.dataDir ?? site.dataDir);
-  const how = { ...target, via, containerdConfig, embedded, dataDir };
+  await using store = await openReadableStore(dataDir, context, findings);
+  const how = { ...target, via, containerdConfig, embedded, dataDir, store };
   const redirection = await planRedirection(planned, how, findings);
   return finish({ ...nothing, ...redirection }, options, findings, context);
 }
@@ -94,6 +98,23 @@ function refuseClash(runtime: RuntimeKind, { via, profile, site, remove }: Redir
   }
 }
 
+/** Without a store only the hosts of core images are not known; who looks at a dry run may not read it. */
+async function openReadableStore(
+  dataDir: string,
+  context: CliContext,
+  findings: Findings,
+): Promise<DiskStore | undefined> {
+  try {
+    return await openStoreIfThere(dataDir, context);
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    const { code, message, hint } = error;
+    const lacking = `${message}; the hosts of core images are not known without it, and get no mirror`;
+    warn(findings, code, lacking, hint);
+    return undefined;
+  }
+}
+
 /** The user data may switch redirection off; a runtime that the site file names is redirected all the same. */
 function isSwitchedOff({ inputs }: Planned, findings: Findings): boolean {
   const { redirectOffAt } = inputs.userData;
@@ -114,33 +135,22 @@ function embeddedRegistry(
   context: CliContext,
   findings: Findings,
 ): MirrorOptions["embedded"] {
-  const served = embeddedAsServed(site);
-  const { embedded = served.origin, embeddedCa } = options;
-  const certificates =
-    embeddedCa === undefined ? served.access.certificates : [readPem(embeddedCa, context)];
-  const [, scheme, given] = /^(?:(https?):\/\/)?([^/\s@?#]+)\/?$/.exec(embedded) ?? [];
-  if (given === undefined) {
-    throw usage(
-      `Cannot use --embedded ${quoted(embedded)}: expected https://host:port or host:port`,
-      'Write it like "--embedded https://10.0.0.5:5055"',
-    );
-  }
-  const address = given.replace(/^(?:0\.0\.0\.0|\[::\]|)(?=:\d+$)/, "127.0.0.1");
-  const isPlain = scheme === "http" || (scheme === undefined && isLoopback(address));
-  const origin = `${isPlain && certificates.length === 0 ? "http" : "https"}://${address}`;
-  if (origin.startsWith("http:") && !isLoopback(address)) {
+  const { embedded: address, embeddedCa } = options;
+  const served = embeddedAsServed(site, {
+    address,
+    certificates: embeddedCa === undefined ? undefined : [readPem(embeddedCa, context)],
+    credential: embeddedCredential(options, context),
+  });
+  const [, scheme, host = ""] = /^(https?):\/\/(.*)$/.exec(served.origin) ?? [];
+  if (scheme === "http" && !isLoopback(host)) {
     warn(
       findings,
       "redirect-plain-http",
-      `Nodes would ask the embedded registry ${address} by plain http, where anybody between may change images`,
+      `Nodes would ask the embedded registry ${host} by plain http, where anybody between may change images`,
       "Serve it with --tls-cert and --tls-key, and name it with --embedded https://HOST:PORT",
     );
   }
-  const credential = embeddedCredential(options, context) ?? served.access.credential;
-  return {
-    origin,
-    access: { ...OPEN_ACCESS, certificates, ...(credential === undefined ? {} : { credential }) },
-  };
+  return served;
 }
 
 function embeddedCredential(
@@ -154,16 +164,11 @@ function embeddedCredential(
       "Give both",
     );
   }
-  const [password = ""] = readInput(file, context).split(/\r?\n/);
-  if (password !== "") return { username, password: new Secret(password) };
-  throw usage(
-    `Cannot use the password file ${quoted(file)}: it is empty`,
-    "Write the password on its first line",
-  );
+  return { username, password: readPasswordFile(file, context) };
 }
 
 function readPem(file: string, context: CliContext): string {
-  const blocks = readInput(file, context).match(
+  const blocks = readNamedFile(file, "the certificates", context).match(
     /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g,
   );
   if (blocks !== null) return blocks.join("\n");
@@ -171,12 +176,6 @@ function readPem(file: string, context: CliContext): string {
     `Cannot read the certificates in ${quoted(file)}: it is no PEM, expected -----BEGIN CERTIFICATE-----`,
     "Give a file with one or more PEM certificates; convert DER with: openssl x509 -inform der",
   );
-}
-
-function readInput(file: string, { files }: CliContext): string {
-  const bytes = files.read(file);
-  if (!isProblem(bytes)) return new TextDecoder().decode(bytes);
-  throw usage(`Cannot read ${quoted(file)}: ${bytes.message}`, "Name a file that is there");
 }
 
 /** What a run found and is about to do. */
@@ -251,8 +250,4 @@ function count(n: number, one: string, many: string): string {
 
 function warn(findings: Findings, code: string, message: string, remedy: string): void {
   findings.warn({ file: "", line: 1, column: 1, path: "" }, code, message, remedy);
-}
-
-function usage(message: string, hint: string): Failure {
-  return new Failure({ code: "usage", message, hint });
 }

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { Failure, quoted } from "#base";
+import { quoted } from "#base";
 import {
   type Access,
   type CertificateFiles,
@@ -14,7 +14,9 @@ import {
 import { serveEmbedded } from "#site";
 import { openStore } from "#store";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { parseListen } from "./listen.ts";
 import { formatError } from "./report.ts";
+import { usage } from "./usage.ts";
 
 /** The words of `dray registry serve` on the command line. */
 export interface RegistryServeOptions {
@@ -51,7 +53,7 @@ export async function runRegistryServe(
   context: CliContext,
 ): Promise<ExitCode> {
   const { clock, signal } = context;
-  const { hostname, port } = parseListen(options.listen);
+  const { hostname, port } = parseListen(options.listen, "127.0.0.1:5055");
   const files = certificateFiles(options);
   if (files !== undefined) readCertificate(files);
   const access = await accessFor(options, context);
@@ -61,6 +63,7 @@ export async function runRegistryServe(
   const readOnly = options.readOnly === true;
   const dataDir = resolve(options.dataDir);
   await using store = await openStore(dataDir, { clock, readOnly, role: "registry" });
+  if (store.recoveryText !== undefined) context.err(`warning: ${store.recoveryText}\n`);
   await serveEmbedded({
     ...{ store, hostname, port, access, uploadAgeMs, clock, signal },
     ...(files === undefined ? {} : { tls: files }),
@@ -121,15 +124,6 @@ function parseAmount(option: string, text: string): number {
   );
 }
 
-function parseListen(text: string): { readonly hostname: string; readonly port: number } {
-  const [, hostname, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
-  if (hostname !== undefined && Number(port) < 65_536) return { hostname, port: Number(port) };
-  throw usage(
-    `Cannot listen on ${quoted(text)}: expected host:port`,
-    'Write it like "127.0.0.1:5055"; port 0 takes a free one',
-  );
-}
-
 function certificateFiles(options: RegistryServeOptions): CertificateFiles | undefined {
   const { tlsCert: certFile, tlsKey: keyFile } = options;
   if (certFile === undefined && keyFile === undefined) return undefined;
@@ -138,8 +132,4 @@ function certificateFiles(options: RegistryServeOptions): CertificateFiles | und
     "Cannot serve TLS: --tls-cert and --tls-key were expected together, and one is missing",
     "Give both, as PEM files",
   );
-}
-
-function usage(message: string, hint: string): Failure {
-  return new Failure({ code: "usage", message, hint });
 }

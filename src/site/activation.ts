@@ -2,15 +2,16 @@ import { Failure, Findings, isFailure, quoted } from "#base";
 import type { Source } from "#content";
 import type { ActivationStep, ActivationSummary, Revision, Work } from "#daemon";
 import { type DeliverOptions, deliver, type HandOver } from "#deliver";
-import { formatPlatform, type Platform, parsePlatform } from "#oci";
 import type { ClusterInputs } from "#profile";
 import { formatReference } from "#reference";
 import { applyEdits } from "#runtime";
 import type { DiskStore } from "#store";
+import { clusterPlatform, isThisMachine } from "./cluster-platform.ts";
 import type { SiteContext } from "./context.ts";
 import { dialled } from "./dialled.ts";
+import { embeddedAsServed } from "./embedded-address.ts";
 import { openHandOver } from "./hand-over.ts";
-import { embeddedAsServed, planRedirection } from "./redirection.ts";
+import { planRedirection, type Redirection } from "./redirection.ts";
 import { putInForce } from "./revision-names.ts";
 import { openRuntime } from "./runtime.ts";
 import { CONTAINERD_CONFIG, defaultConfigDir } from "./runtime-files.ts";
@@ -84,19 +85,11 @@ async function turnNames(
   return { outcome: "done", text: `${counted(changed, "name")} changed` };
 }
 
-async function redirect({ plan }: Revision, { inputs, dataDir }: ActivationPlace): ReturnType<Act> {
-  const { runtime, runtimeConfigDir } = inputs.site;
-  if (runtime === undefined || runtime === "none") return skipped("no runtime is named");
+async function redirect(revision: Revision, place: ActivationPlace): ReturnType<Act> {
   const findings = new Findings();
-  const { files, advice } = await planRedirection(
-    { plan, inputs },
-    {
-      ...{ runtime, dataDir, via: "site", containerdConfig: CONTAINERD_CONFIG },
-      configDir: runtimeConfigDir ?? defaultConfigDir(runtime),
-      embedded: embeddedAsServed(inputs.site),
-    },
-    findings,
-  );
+  const redirection = await redirectionOf(revision, place, findings);
+  if (redirection === undefined) return skipped("no runtime is named");
+  const { files, advice } = redirection;
   const [fault] = findings.faults;
   if (fault !== undefined) {
     const { code, message, remedy: hint } = fault;
@@ -108,6 +101,38 @@ async function redirect({ plan }: Revision, { inputs, dataDir }: ActivationPlace
   return { outcome: "done", text: `${counted(changed, "file")} changed${next}` };
 }
 
+type RedirectionPlace = Pick<ActivationPlace, "inputs" | "dataDir" | "store">;
+
+async function redirectionOf(
+  { plan }: Revision,
+  { inputs, dataDir, store }: RedirectionPlace,
+  findings: Findings,
+): Promise<Redirection | undefined> {
+  const { runtime, runtimeConfigDir } = inputs.site;
+  if (runtime === undefined || runtime === "none") return undefined;
+  return await planRedirection(
+    { plan, inputs },
+    {
+      ...{ runtime, dataDir, store, via: "site", containerdConfig: CONTAINERD_CONFIG },
+      configDir: runtimeConfigDir ?? defaultConfigDir(runtime),
+      embedded: embeddedAsServed(inputs.site),
+    },
+    findings,
+  );
+}
+
+/** Files of the runtime that an activation would write otherwise than they are. Writes nothing. */
+export async function driftOf(
+  revision: Revision,
+  place: RedirectionPlace,
+): Promise<readonly string[]> {
+  const findings = new Findings();
+  const { files = [] } = (await redirectionOf(revision, place, findings)) ?? {};
+  // What can't be merged would not be written: the proof says what comes of that.
+  if (findings.faults.length > 0) return [];
+  return files.filter(({ change }) => change !== "unchanged").map(({ edit }) => edit.path);
+}
+
 async function load(revision: Revision, place: ActivationPlace, work: Work): ReturnType<Act> {
   const { store, inputs, context, servedAt } = place;
   const { runtime: kind, runtimeSocket } = inputs.site;
@@ -117,11 +142,13 @@ async function load(revision: Revision, place: ActivationPlace, work: Work): Ret
   });
   const { runtime } = opened;
   if (runtime === undefined) return skipped("no runtime is named");
-  if (!isOfThisMachine(place)) return skipped("the images are for other machines");
+  if (!isThisMachine(clusterPlatform(inputs.site, context), context))
+    return skipped("the images are for other machines");
   const summary = await deliver(revision.plan, { ...fromStore(place, work), runtime });
   work.signal.throwIfAborted();
   const loaded = summary.runtime;
-  const [failure] = loaded?.failures ?? summary.failures;
+  // An image that the store has lost never came as far as the runtime.
+  const [failure] = [...summary.failures, ...(loaded?.failures ?? [])];
   if (failure !== undefined) return failed(failure);
   const here = (loaded?.loaded ?? 0) + (loaded?.present ?? 0);
   return { outcome: "done", text: `${counted(here, "image")} in the runtime` };
@@ -158,7 +185,7 @@ function fromStore({ store, inputs, context }: ActivationPlace, work: Work): Del
   const { clock, random } = context;
   return {
     ...{ store, clock, random, signal: work.signal, emit: (event) => work.emit(event) },
-    platform: platformOf(inputs, context),
+    platform: clusterPlatform(inputs.site, context),
     attachments: "never",
     generations: {
       begin: async () => undefined,
@@ -186,16 +213,6 @@ function nameMissing(name: string): Failure {
     message: `Cannot find ${quoted(name)} in the store: its name is gone, expected what was staged`,
     hint: "Ask for `dray stage`, which brings what is missing",
   });
-}
-
-/** The machines that the images are for. */
-export function platformOf({ site }: ClusterInputs, context: SiteContext): Platform {
-  return site.platform ?? parsePlatform(context.platform);
-}
-
-function isOfThisMachine({ inputs, context }: ActivationPlace): boolean {
-  const machine = parsePlatform(context.platform);
-  return formatPlatform(platformOf(inputs, context)) === formatPlatform(machine);
 }
 
 function skipped(why: string): Omit<ActivationStep, "name"> {

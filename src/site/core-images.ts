@@ -2,8 +2,9 @@ import { findImageArchives, IMAGE_FOLDERS, imageLayers, loadImages } from "#arch
 import { type Failure, isFailure } from "#base";
 import { readImageGraph } from "#content";
 import type { CoreImageOptions, CoreImages, CoreLoading, ProviderImage } from "#deliver";
+import type { Plan } from "#plan";
 import type { SiteProvider } from "#profile";
-import { formatReference, readReference } from "#reference";
+import { formatReference, parseReference, readReference } from "#reference";
 import type { DiskStore } from "#store";
 
 /** Part of what a search is remembered by: a later program that finds more must look again. */
@@ -51,6 +52,22 @@ export function openCoreImages(
       }
     },
   };
+}
+
+/**
+ * The registry hosts of the core images that the provider images of a plan brought. The embedded registry
+ * has them, and for a node that lost one it is the only place on the site: the plan declares none of them.
+ */
+export async function coreImageHosts(
+  { stages }: Plan,
+  { provider }: Pick<DiskStore, "provider">,
+): Promise<readonly string[]> {
+  const images = stages.flatMap((stage) => stage.images);
+  const providers = images.filter(({ category }) => category === "provider");
+  const names = await Promise.all(
+    providers.map(({ declared }) => provider.names(formatReference(declared))),
+  );
+  return [...new Set(names.flat().map((name) => parseReference(name).domain))].sort();
 }
 
 async function loadFrom(

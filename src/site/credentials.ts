@@ -1,12 +1,11 @@
-import { join } from "node:path";
 import { type CredentialEvent, type CredentialWatch, tryCredentials } from "#credential";
-import { createRobotSecretsFile } from "#harbor";
 import { credentialUses } from "#plan";
 import type { RemoteNotice } from "#remote";
 import { createDiskLedger } from "#store";
 import type { SiteContext } from "./context.ts";
 import { credentialTrial, robotUses } from "./credential-trials.ts";
 import type { Planned } from "./plan-inputs.ts";
+import { robotSecretsIn } from "./robot-secrets.ts";
 import { chooseProxy, openUplink } from "./uplink.ts";
 
 /** What credentials are tried with beside the plan. */
@@ -31,7 +30,7 @@ export async function checkCredentials(
   check: CredentialCheck,
 ): Promise<readonly CredentialEvent[]> {
   const { signal, dataDir, watch, emit = () => undefined, onNotice = () => undefined } = check;
-  const secrets = await createRobotSecretsFile(join(dataDir, "harbor-robots.json")).read();
+  const secrets = await robotSecretsIn(dataDir).read();
   await using uplink = await openUplink({
     ...{ inputs, context, onNotice, isMetered: false },
     ledger: createDiskLedger(dataDir),

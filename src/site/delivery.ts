@@ -5,10 +5,10 @@ import {
   type DeliverySummary,
   deliver,
 } from "#deliver";
-import { type Platform, parsePlatform } from "#oci";
 import { PATIENCE, Remote, type RemoteNotice } from "#remote";
 import { keepArtifact, type SiteArtifact } from "#steering";
 import { createDiskLedger, type DiskStore } from "#store";
+import { clusterPlatform } from "./cluster-platform.ts";
 import type { SiteContext } from "./context.ts";
 import { openCoreImages } from "./core-images.ts";
 import { openImageSources } from "./image-sources.ts";
@@ -28,8 +28,8 @@ export interface SiteDelivery
   /** Stands in for the store where images are named and looked up; the store itself without it. */
   readonly names?: Store;
   readonly dataDir: string;
-  /** That of the site file, or this machine's, without it. */
-  readonly platform?: Platform | undefined;
+  /** As somebody named it; that of the site file, or this machine's, without it. */
+  readonly platform?: string | undefined;
   /** What the site file says, without it. */
   readonly attachments?: AttachmentPolicy;
   /** What gives the provider image to the operating system. Nothing does, without it. */
@@ -84,7 +84,7 @@ export async function deliverToSite(
     const summary = await deliver(plan, {
       ...{ store: names, clock, random, signal, attachmentChecks },
       bytesFree: () => store.freeBytes(),
-      platform: delivery.platform ?? site.platform ?? parsePlatform(context.platform),
+      platform: clusterPlatform(site, context, delivery.platform),
       attachments: delivery.attachments ?? (site.attachments ? "daily" : "never"),
       openSource: openImageSources({
         ...{ inputs, clock, random, onNotice },

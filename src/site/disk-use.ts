@@ -10,8 +10,8 @@ import {
   type Digest,
   isIndexType,
   isManifestType,
-  parseDigest,
   parseDocument,
+  tryParseDigest,
 } from "#oci";
 import { formatReference } from "#reference";
 import type { DiskStore } from "#store";
@@ -131,8 +131,10 @@ function blobsIn(dataDir: string): Map<Digest, number> {
   for (const algorithm of ["sha256", "sha512"]) {
     const folder = join(dataDir, "blobs", algorithm);
     for (const hex of namesIn(folder)) {
-      const bytes = sizeOf(join(folder, hex));
-      if (bytes !== undefined) blobs.set(parseDigest(`${algorithm}:${hex}`), bytes);
+      // A backup or an editor may have left something of its own there.
+      const digest = tryParseDigest(`${algorithm}:${hex}`);
+      const bytes = digest && sizeOf(join(folder, hex));
+      if (digest !== undefined && bytes !== undefined) blobs.set(digest, bytes);
     }
   }
   return blobs;

@@ -61,10 +61,14 @@ export async function serveEmbedded(options: EmbeddedOptions): Promise<void> {
     ...(tls === undefined ? {} : { tls }),
   });
   options.onListening(`${tls === undefined ? "http" : "https"}://${server.address}`);
-  if (files !== undefined) void keepCertificate(files, server, options);
-  if (isWritable) void removeIdleUploads(store.uploads, options);
+  const upkeep = [
+    ...(files === undefined ? [] : [keepCertificate(files, server, options)]),
+    ...(isWritable ? [removeIdleUploads(store.uploads, options)] : []),
+  ];
   await aborted(signal);
   await stopGently(server, options);
+  // The caller closes the store now.
+  await Promise.all(upkeep);
 }
 
 async function stopGently(

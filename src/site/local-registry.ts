@@ -1,14 +1,14 @@
-import { join } from "node:path";
 import { assert, Failure, isFailure, Limiter } from "#base";
 import type { Target } from "#content";
 import type { Access } from "#credential";
 import type { LocalRegistry, UploadNeed } from "#deliver";
-import { createRobotSecretsFile, HarborClient, prepareHarbor } from "#harbor";
+import { HarborClient, prepareHarbor } from "#harbor";
 import type { Plan } from "#plan";
 import type { LocalRegistrySettings } from "#profile";
 import { type Reference, tagOrDigest } from "#reference";
 import type { Remote, RemoteNotice } from "#remote";
 import type { SiteContext } from "./context.ts";
+import { robotSecretsIn } from "./robot-secrets.ts";
 
 /** What a local registry is opened with. */
 export interface LocalRegistryOptions {
@@ -98,7 +98,7 @@ function harborRegistry(address: string, options: LocalRegistryOptions): LocalRe
   const { local, settings, remote, dataDir, context, onNotice } = options;
   const { clock, random } = context;
   const { project, access } = local;
-  const secrets = createRobotSecretsFile(join(dataDir, "harbor-robots.json"));
+  const secrets = robotSecretsIn(dataDir);
   const clientFor = (as: Access) => new HarborClient(remote.api(address, as), as);
   const told = new Set<string>();
   let pushAccess: Access | undefined;

@@ -6,33 +6,23 @@
  */
 
 export { agentSocket } from "./agent-socket.ts";
+export { clusterPlatform, isThisMachine } from "./cluster-platform.ts";
 export type { SiteContext } from "./context.ts";
-export { openCoreImages } from "./core-images.ts";
 export { checkCredentials } from "./credentials.ts";
-export { deliverToSite, type SiteDelivered, type SiteDelivery } from "./delivery.ts";
+export { deliverToSite, type SiteDelivered } from "./delivery.ts";
+export { type Cost, estimateCost, type Sufficiency } from "./delivery-cost.ts";
 export { createDeliveryJournal } from "./delivery-journal.ts";
 export { dialled } from "./dialled.ts";
-export { type EmbeddedOptions, serveEmbedded } from "./embedded-registry.ts";
+export { embeddedAsServed } from "./embedded-address.ts";
+export { serveEmbedded } from "./embedded-registry.ts";
 export { explainImage } from "./explanation.ts";
 export { openHandOver } from "./hand-over.ts";
-export { openImageSources } from "./image-sources.ts";
-export { readLastSpeed } from "./last-speed.ts";
-export { openStoreToDeliver } from "./own-store.ts";
-export { type Planned, type PlanSources, planInputs } from "./plan-inputs.ts";
-export { openProvenSite, type ProvenSite, type ProvenSiteOptions } from "./proven-site.ts";
-export {
-  embeddedAsServed,
-  planRedirection,
-  type Redirection,
-  type RedirectionOptions,
-} from "./redirection.ts";
+export { openStoreIfThere, openStoreToDeliver } from "./own-store.ts";
+export type { Planned, PlanSources } from "./plan-inputs.ts";
+export { openProvenSite, type ProvenSiteOptions } from "./proven-site.ts";
+export { planRedirection, type Redirection } from "./redirection.ts";
 export { openRuntime } from "./runtime.ts";
 export { defaultConfigDir, restoredFiles } from "./runtime-files.ts";
-export { createSiteOperations, type SiteOperationsOptions } from "./site-operations.ts";
-export {
-  fetchArtifacts,
-  haveArtifactsMoved,
-  planSite,
-  type SteeringOptions,
-} from "./steering.ts";
-export { chooseProxy, openUplink, remoteOptions } from "./uplink.ts";
+export { createSiteOperations } from "./site-operations.ts";
+export { planSite } from "./steering.ts";
+export { chooseProxy, remoteOptions } from "./uplink.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -12,6 +13,10 @@ import {
 import { join } from "node:path";
 import { temporaryFolder } from "#test-support/program";
 import { folderIdentity, isNewest, replaceFolder } from "./own-folder.ts";
+
+function bornAt(path: string): bigint {
+  return lstatSync(path, { bigint: true }).birthtimeNs;
+}
 
 async function place() {
   const folder = await temporaryFolder();
@@ -76,10 +81,12 @@ describe("a folder of ours", () => {
   test("that somebody put another one in the place of is theirs", async () => {
     await using at = await place();
     await at.replace("one");
-    const before = join(at.path, "..", "kept");
-    // The number of a folder that is gone may be given again, so it is kept.
-    renameSync(at.path, before);
-    mkdirSync(at.path);
+    // It may get the very number of the one before, and is another one all the same.
+    const bornNs = bornAt(at.path);
+    do {
+      rmSync(at.path, { recursive: true });
+      mkdirSync(at.path);
+    } while (bornNs !== 0n && bornAt(at.path) === bornNs);
     writeFileSync(join(at.path, "theirs"), "");
     await expect(at.replace("two")).rejects.toMatchObject({ code: "folder-taken" });
     expect(readdirSync(at.path)).toEqual(["theirs"]);
@@ -144,7 +151,7 @@ test("only a folder has an identity", async () => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, "file"), "");
   symlinkSync(folder.path, join(folder.path, "link"));
-  expect(folderIdentity(folder.path)).toMatch(/^\d+$/);
+  expect(folderIdentity(folder.path)).toMatch(/^\d+:\d+$/);
   for (const name of ["file", "link", "none"]) {
     expect(folderIdentity(join(folder.path, name))).toBeUndefined();
   }

@@ -22,10 +22,14 @@ export interface OwnFolder {
   readonly note: (identity: string) => Promise<void>;
 }
 
-/** Tells the folder that lies at a path from any other; undefined when there is none. */
+/**
+ * Tells the folder that lies at a path from any other; undefined when there is none. When it was born is
+ * part of it: ext4 gives the number of a folder that is gone to the next one that is made, and that may be
+ * somebody else's (measured: at once). Where a file system knows no births it is 0.
+ */
 export function folderIdentity(path: string): string | undefined {
   const status = lstatSync(path, { throwIfNoEntry: false, bigint: true });
-  return status?.isDirectory() === true ? String(status.ino) : undefined;
+  return status?.isDirectory() === true ? `${status.ino}:${status.birthtimeNs}` : undefined;
 }
 
 /** Whether what lies at the path is what was made last. */

@@ -26,3 +26,21 @@ export async function openStoreToDeliver(
     });
   }
 }
+
+/**
+ * Opens the store of a site to look into it, also beside whoever writes; undefined before anything was
+ * delivered there.
+ *
+ * @throws {Failure} what else keeps `openStore` from reading it
+ */
+export async function openStoreIfThere(
+  dataDir: string,
+  { clock }: Pick<SiteContext, "clock">,
+): Promise<DiskStore | undefined> {
+  try {
+    return await openStore(dataDir, { clock, readOnly: true });
+  } catch (error) {
+    if (isFailure(error, "store-missing")) return undefined;
+    throw error;
+  }
+}

@@ -1,30 +1,29 @@
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { isFailure } from "#base";
 import { createMemoryStore } from "#content";
-import { ANONYMOUS } from "#credential";
-import { DEFAULT_PROJECT } from "#profile";
 import type { Problem, ProveOptions, SiteState } from "#prove";
 import {
   adviseContainerd,
   type Followed,
   followHostsToml,
   followRegistriesYaml,
-  isLoopback,
+  type MirrorOptions,
   type RuntimeKind,
 } from "#redirect";
 import type { Reference } from "#reference";
-import { createRegistry, serveRegistry } from "#registry";
 import { type Patience, Remote } from "#remote";
 import { CONTAINERD_SOCKET, readConfigFile } from "#runtime";
-import { type DiskStore, openStore } from "#store";
 import { isListening } from "./agent-socket.ts";
 import type { SiteContext } from "./context.ts";
 import { dialled } from "./dialled.ts";
+import { embeddedAsServed } from "./embedded-address.ts";
+import { serveOnLoopback } from "./loopback-registry.ts";
+import { openStoreIfThere } from "./own-store.ts";
 import type { Planned } from "./plan-inputs.ts";
 import { robotOf } from "./redirection.ts";
 import { defaultConfigDir, type RuntimeTarget, readHostFolder } from "./runtime-files.ts";
 import { listRuntimeImages } from "./runtime-images.ts";
-import { openSiteRegistries } from "./site-registries.ts";
+import { directAccess, openSiteRegistries } from "./site-registries.ts";
 import { remoteOptions } from "./uplink.ts";
 
 /** Where a site is looked at; what is undefined is as the site file says. */
@@ -55,7 +54,8 @@ const PATIENCE: Patience = {
  * Opens what is on the site and nothing else: the store for reading, its registries, the runtime's files.
  * Where nobody serves the store, it is served on a free port of loopback until this is disposed of.
  *
- * @throws {Failure} what `openStore` throws but for a store that is not there yet; `config-unreadable`
+ * @throws {Failure} what `openStore` throws but for a store that is not there yet; `usage` for an
+ *   `embedded` that is no address
  */
 export async function openProvenSite(
   planned: Pick<Planned, "plan" | "inputs">,
@@ -67,8 +67,9 @@ export async function openProvenSite(
   const { local } = plan.registries;
   await using undo = new AsyncDisposableStack();
   const dataDir = resolve(options.dataDir ?? inputs.site.dataDir);
-  const disk = await openIfThere(dataDir, context);
+  const disk = await openStoreIfThere(dataDir, context);
   if (disk !== undefined) undo.use(disk);
+  const served = embeddedAsServed(inputs.site, { address: options.embedded });
   const embedded = addressOf(
     options.embedded ?? inputs.site.registry.address ?? inputs.site.listen,
   );
@@ -80,9 +81,9 @@ export async function openProvenSite(
   });
   undo.defer(() => remote.close());
   const target = targetOf(planned, options);
-  const door = await knock(embedded, target !== null, remote, signal);
+  const door = await knock(served, target !== null, remote, signal);
   const isServed = door === "open" || disk === undefined;
-  const standIn = isServed ? undefined : undo.use(serveForProof(disk, context)).address;
+  const standIn = isServed ? undefined : undo.use(serveOnLoopback(disk, context.clock)).address;
   const runtime = target && { kind: target.runtime, configDir: target.configDir };
   const nodes = inputs.site.localSettings.nodes ?? (await robotOf(plan, dataDir));
   const images = await readRuntimeImages(target, planned, options, { ...context, signal });
@@ -92,7 +93,7 @@ export async function openProvenSite(
     ports: {
       store: disk ?? createMemoryStore(),
       registries: openSiteRegistries({
-        ...{ remote, embedded, local, nodes },
+        ...{ remote, embedded, served, local, nodes },
         ...(standIn === undefined ? {} : { standIn }),
       }),
       names: {
@@ -130,24 +131,6 @@ export async function openProvenSite(
   };
 }
 
-async function openIfThere(
-  dataDir: string,
-  { clock }: SiteContext,
-): Promise<DiskStore | undefined> {
-  try {
-    return await openStore(dataDir, { clock, readOnly: true });
-  } catch (error) {
-    // Nothing was delivered: that is said of each reference.
-    if (isFailure(error, "store-missing")) return undefined;
-    throw error;
-  }
-}
-
-function serveForProof(store: DiskStore, { clock }: SiteContext) {
-  const registry = createRegistry({ store, project: DEFAULT_PROJECT, isWritable: false });
-  return serveRegistry({ registry, hostname: "127.0.0.1", port: 0, clock });
-}
-
 function addressOf(text: string): string {
   return text.replace(/^https?:\/\//, "").replace(/\/+$/, "");
 }
@@ -166,21 +149,20 @@ function targetOf(
 type Door = "open" | "closed" | "absent";
 
 async function knock(
-  embedded: string,
+  served: MirrorOptions["embedded"],
   isRedirected: boolean,
   remote: Remote,
   signal: AbortSignal,
 ): Promise<Door> {
-  const address = dialled(embedded);
+  const address = served.origin.replace(/^https?:\/\//, "");
   const [, host = "", port = "443"] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(address) ?? [];
   if (!(await isListening({ host, port: Number(port) }))) return "absent";
   // Whoever is redirected has the credential and the certificate in its files.
   if (isRedirected) return "open";
   try {
-    const access = { ...ANONYMOUS, insecure: isLoopback(embedded) };
     const task = "ask the embedded registry";
     const request = { method: "GET", path: "/v2/", task, signal } as const;
-    const { status } = await remote.api(address, access).request(request);
+    const { status } = await remote.api(address, directAccess(served)).request(request);
     return status === 200 ? "open" : "closed";
   } catch (error) {
     if (isFailure(error)) return "closed";
@@ -188,11 +170,14 @@ async function knock(
   }
 }
 
-/** Follows the files as they lie there now; each is read once. */
+/** Follows the files as they lie there now; each is read once. One that can't be read is a problem of each image. */
 function followerOf({ runtime, configDir }: RuntimeTarget): (reference: Reference) => Followed {
   if (runtime !== "containerd") {
-    const text = readConfigFile(join(configDir, "registries.yaml"));
-    return (reference) => followRegistriesYaml(reference, text);
+    let read: { readonly text: string | undefined } | undefined;
+    return (reference) => {
+      read ??= { text: readConfigFile(join(configDir, "registries.yaml")) };
+      return followRegistriesYaml(reference, read.text);
+    };
   }
   const folders = new Map<string, ReturnType<typeof readHostFolder>>();
   const folder = (name: string) => {
@@ -223,7 +208,13 @@ function judgeConfig(
   file: string,
 ): { readonly problem?: Problem; readonly note?: string } {
   if (runtime !== "containerd") return {};
-  const text = readConfigFile(file);
+  let text: string | undefined;
+  try {
+    text = readConfigFile(file);
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    return { problem: { code: error.code, message: error.message, remedy: error.hint } };
+  }
   const advice = adviseContainerd(text, configDir);
   if (advice === undefined) return {};
   const message = `containerd may not read the mirrors in ${configDir}: in ${file}, ${advice.problem}`;

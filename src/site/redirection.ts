@@ -1,19 +1,17 @@
-import { join } from "node:path";
 import type { Findings } from "#base";
-import { createRobotSecretsFile } from "#harbor";
 import type { Plan } from "#plan";
 import type { Site } from "#profile";
 import {
-  isLoopback,
   type Mirror,
   type MirrorOptions,
   mirrorsFor,
   type NodeAccess,
   type NodeCredential,
-  OPEN_ACCESS,
 } from "#redirect";
-import { dialled } from "./dialled.ts";
+import type { DiskStore } from "#store";
+import { coreImageHosts } from "./core-images.ts";
 import type { Planned } from "./plan-inputs.ts";
+import { robotSecretsIn } from "./robot-secrets.ts";
 import {
   type Advice,
   adviseRuntime,
@@ -31,6 +29,8 @@ export interface RedirectionOptions extends RuntimeTarget {
   readonly embedded: MirrorOptions["embedded"];
   /** Where a delivery keeps the nodes' account at a Harbor. */
   readonly dataDir: string;
+  /** Open for reading at least; undefined before anything was delivered. */
+  readonly store: DiskStore | undefined;
 }
 
 /** What redirecting a runtime takes: what it is told, the files that say so, what a person must do. */
@@ -49,9 +49,10 @@ export async function planRedirection(
   options: RedirectionOptions,
   findings: Findings,
 ): Promise<Redirection> {
-  const { runtime, via, embedded, containerdConfig } = options;
+  const { runtime, via, embedded, store, containerdConfig } = options;
   const local = await localAccess(plan, inputs.site, options.dataDir, findings);
-  const mirrors = mirrorsFor(plan, { runtime, via, embedded, local }, findings);
+  const coreHosts = store === undefined ? [] : await coreImageHosts(plan, store);
+  const mirrors = mirrorsFor(plan, { runtime, via, embedded, local, coreHosts }, findings);
   const files = editedFiles(options, mirrors, findings);
   return { mirrors, files, advice: adviseRuntime(options, mirrors, files, containerdConfig) };
 }
@@ -85,24 +86,9 @@ export async function robotOf(
   dataDir: string,
 ): Promise<NodeCredential | undefined> {
   if (local?.kind !== "harbor") return undefined;
-  const robots = await createRobotSecretsFile(join(dataDir, "harbor-robots.json")).read();
+  const robots = await robotSecretsIn(dataDir).read();
   const robot = robots.find(({ harbor, project, purpose }) => {
     return purpose === "nodes" && harbor === local.address && project === local.project;
   });
   return robot?.login ?? undefined;
-}
-
-/** The embedded registry as nodes dial it, by what the site file says of how it is served. */
-export function embeddedAsServed({ registry }: Pick<Site, "registry">): MirrorOptions["embedded"] {
-  const { listen, address = listen, tls, certificates, nodes } = registry;
-  const host = dialled(address);
-  // Without TLS it is reached from this machine alone (SEC-16), and then without a certificate.
-  const scheme = tls === undefined && isLoopback(host) ? "http" : "https";
-  return {
-    origin: `${scheme}://${host}`,
-    access: {
-      ...{ ...OPEN_ACCESS, certificates },
-      ...(nodes === undefined ? {} : { credential: nodes }),
-    },
-  };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { temporaryFolder } from "#test-support/program";
 import { type CommandOptions, runCommand } from "./run-command.ts";
 
@@ -89,6 +90,25 @@ test("a program that takes too long is ended with all that it started, also agai
   const started = readFileSync(pids, "utf8").trim().split("\n");
   expect(started).toHaveLength(2);
   expect(started.filter(isRunning)).toEqual([]);
+});
+
+test("what a program started is ended with it, when the program itself is gone at once", async () => {
+  await using folder = await temporaryFolder();
+  const [pid, tidied] = [join(folder.path, "pid"), join(folder.path, "tidied")];
+  const start = (trap: string) =>
+    run(`sh -c '${trap} echo $$ > ${pid}; while :; do sleep 0.05; done' > /dev/null 2>&1 & wait`, {
+      ...{ timeoutMs: 100, graceMs: 200 },
+    });
+  expect((await start('trap "" TERM;')).end).toEqual({ kind: "timeout" });
+  while (isRunning(readFileSync(pid, "utf8").trim())) await setImmediate();
+  // Who ends in order has the time for it.
+  await start(`trap "sleep 0.1; echo done > ${tidied}; exit" TERM;`);
+  expect(readFileSync(tidied, "utf8")).toBe("done\n");
+});
+
+test("a time that no timer can hold does not end a program at once", async () => {
+  const { end } = await run("sleep 0.2; exit 3", { timeoutMs: 999_999 * 86_400_000 });
+  expect(end).toEqual({ kind: "exited", exitStatus: 3 });
 });
 
 test("a program that is told to end may end in order", async () => {

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
+import { setTimeout as sleep } from "node:timers/promises";
 import { printable, systemErrorCode } from "#base";
 
 /** How a command is run. */
@@ -35,6 +37,12 @@ const LINES_MAX = 5_000;
 
 const GRACE_MS = 10_000;
 
+/** A timer for longer, 24 days, would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** How often it is looked whether what a stopped program started has ended too. */
+const LOOK_MS = 20;
+
 /** How long output is waited for once the program is gone: what it started may hold the pipe for good. */
 const DRAIN_MS = 1_000;
 
@@ -55,12 +63,20 @@ export async function runCommand(
   const tell = bounded(onLine);
   const flushes = [child.stdout, child.stderr].map((stream) => splitLines(stream, tell));
   let isTimeout = false;
+  let state: "running" | "stopping" | "killed" = "running";
   let killer: NodeJS.Timeout | undefined;
   const stop = () => {
-    killGroup(child, "SIGTERM");
-    killer ??= setTimeout(() => killGroup(child, "SIGKILL"), graceMs);
+    if (state !== "running") return;
+    state = "stopping";
+    signalGroup(child, "SIGTERM");
+    killer = setTimeout(() => {
+      state = "killed";
+      signalGroup(child, "SIGKILL");
+    }, graceMs);
   };
-  const timer = timeoutMs === 0 ? undefined : setTimeout(onTimeout, timeoutMs);
+  const isStopping = () => state === "stopping";
+  const timer =
+    timeoutMs === 0 ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, TIMER_MS_MAX));
   function onTimeout(): void {
     isTimeout = true;
     stop();
@@ -69,6 +85,8 @@ export async function runCommand(
   try {
     const end = await ended(child);
     for (const flush of flushes) flush();
+    // The program may have gone at once, and what it started not: `sh` does so.
+    while (isStopping() && isGroupRunning(child)) await sleep(LOOK_MS);
     signal.throwIfAborted();
     return isTimeout ? { kind: "timeout" } : end;
   } finally {
@@ -116,11 +134,32 @@ function ended(child: ChildProcess): Promise<CommandEnd> {
   return promise;
 }
 
-function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+/** Whether there was somebody to be told; 0 tells nothing and only asks. */
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals | 0): boolean {
   try {
-    if (pid !== undefined) process.kill(-pid, signal);
+    return pid !== undefined && process.kill(-pid, signal);
   } catch {
     // The group ended by itself meanwhile.
+    return false;
+  }
+}
+
+/** Who has ended and is waited for by nobody, as in a container without an init, doesn't run. */
+function isGroupRunning(child: ChildProcess): boolean {
+  if (!signalGroup(child, 0)) return false;
+  return readdirSync("/proc").some((name) => {
+    // proc(5): the state and, two fields on, the group; before them a name that may hold anything.
+    const [, state, group] = /^.*\) (\S) \d+ (\d+) /s.exec(statOf(name)) ?? [];
+    return state !== undefined && state !== "Z" && Number(group) === child.pid;
+  });
+}
+
+function statOf(name: string): string {
+  if (!/^\d+$/.test(name)) return "";
+  try {
+    return readFileSync(`/proc/${name}/stat`, "utf8");
+  } catch {
+    return "";
   }
 }
 

@@ -2,7 +2,6 @@ import { exportArchive } from "#archive";
 import type { Clock } from "#base";
 import type { Runtime } from "#deliver";
 import type { Site } from "#profile";
-import { createRegistry, openAccess, serveRegistry } from "#registry";
 import {
   CONTAINERD_SOCKET,
   Containerd,
@@ -11,6 +10,7 @@ import {
   ImagesFolder,
 } from "#runtime";
 import type { DiskStore } from "#store";
+import { serveOnLoopback } from "./loopback-registry.ts";
 
 /** What a runtime is opened with. */
 export interface RuntimeOptions {
@@ -64,13 +64,6 @@ function openContainerd(kind: string, socket: string, options: RuntimeOptions): 
       await served?.[Symbol.asyncDispose]();
     },
   };
-}
-
-function serveOnLoopback(store: DiskStore, clock: Clock) {
-  const registry = createRegistry({
-    ...{ store, access: openAccess, isWritable: false, isDeletable: false },
-  });
-  return serveRegistry({ registry, clock, hostname: "127.0.0.1", port: 0 });
 }
 
 function warningsOf({ version, hasPinning }: ContainerdFacts): readonly string[] {

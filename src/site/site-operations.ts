@@ -20,7 +20,8 @@ import { createAccess, limitRequests, openAccess, openHtpasswd } from "#registry
 import type { RemoteNotice } from "#remote";
 import { keepArtifact, pollDelayMs, type SiteArtifact } from "#steering";
 import { createDiskLedger, type DiskStore, nameOfRevision } from "#store";
-import { activate, platformOf } from "./activation.ts";
+import { activate, driftOf } from "./activation.ts";
+import { clusterPlatform } from "./cluster-platform.ts";
 import type { SiteContext } from "./context.ts";
 import { checkCredentials } from "./credentials.ts";
 import { deliverToSite } from "./delivery.ts";
@@ -180,6 +181,11 @@ class SiteOperations implements Operations {
     return activate(revision, place, work);
   }
 
+  drift(revision: Revision): Promise<readonly string[]> {
+    const { store, dataDir } = this.#options;
+    return driftOf(revision, { store, dataDir, inputs: this.#now().inputs });
+  }
+
   async keep(revisions: Parameters<Operations["keep"]>[0]): Promise<void> {
     const steering = (this.#read?.artifacts ?? []).map(({ name }) => name);
     const names = Object.entries(revisions).map(([role, { id, plan }]) => {
@@ -197,7 +203,7 @@ class SiteOperations implements Operations {
     const planned = { plan: revision.plan, inputs: this.#now().inputs };
     const where = { dataDir, containerdConfig: CONTAINERD_CONFIG };
     await using site = await openProvenSite(planned, where, context, signal);
-    const platform = platformOf(planned.inputs, context);
+    const platform = clusterPlatform(planned.inputs.site, context);
     const depth = full ? ({ kind: "full" } as const) : ({ kind: "ends" } as const);
     const document = await prove(revision.plan, {
       ...site.ports,
@@ -289,7 +295,7 @@ class SiteOperations implements Operations {
     const { store, context } = this.#options;
     const { inputs } = this.#now();
     const names = openRevisionNames(store, id);
-    const platform = platformOf(inputs, context);
+    const platform = clusterPlatform(inputs.site, context);
     return this.#whereabouts.of({
       ...{ plan, store: names, platform },
       socket: runtimeSocketOf(inputs.site),

@@ -3,17 +3,23 @@ import { Secret } from "#base";
 import { type Access, ANONYMOUS, type Credential } from "#credential";
 import type { Plan } from "#plan";
 import type { SiteRegistries, SiteRole, Way } from "#prove";
-import { type FollowedEndpoint, isLoopback, type NodeCredential } from "#redirect";
+import {
+  type FollowedEndpoint,
+  isLoopback,
+  type MirrorOptions,
+  type NodeCredential,
+} from "#redirect";
 import { parseReference, tagOrDigest } from "#reference";
 import type { Remote } from "#remote";
 import { readConfigFile } from "#runtime";
-import { dialled } from "./dialled.ts";
 
 /** What the registries of a site are asked with. */
 export interface SiteRegistriesOptions {
   readonly remote: Pick<Remote, "mirror">;
   /** The embedded registry as nodes dial it, or as it listens: `host:port`. */
   readonly embedded: string;
+  /** The same as it is served: with its scheme, and what opens it. */
+  readonly served: MirrorOptions["embedded"];
   /** Where the store is served for the proof when nobody else serves it; asked in place of the embedded one. */
   readonly standIn?: string;
   readonly local: Plan["registries"]["local"];
@@ -23,7 +29,7 @@ export interface SiteRegistriesOptions {
 
 /** The registries of the site, by the addresses that nodes dial. */
 export function openSiteRegistries(options: SiteRegistriesOptions): SiteRegistries {
-  const { remote, embedded, standIn, local, nodes } = options;
+  const { remote, embedded, served, standIn, local, nodes } = options;
   const localAddress = local === null || local.kind === "embedded" ? null : local.address;
   const roleOf = (url: string): SiteRole | undefined => {
     const { host } = parseManifestUrl(url) ?? {};
@@ -53,8 +59,8 @@ export function openSiteRegistries(options: SiteRegistriesOptions): SiteRegistri
       const tail = `manifests/${tagOrDigest(declared)}`;
       if (role === "embedded") {
         const path = `/v2/${declared.path}/${tail}?ns=${encodeURIComponent(declared.domain)}`;
-        const url = `${isLoopback(embedded) ? "http" : "https"}://${dialled(embedded)}${path}`;
-        if (standIn === undefined) return openWay(url, ANONYMOUS);
+        const url = `${served.origin}${path}`;
+        if (standIn === undefined) return openWay(url, directAccess(served));
         return { ...openWay(`http://${standIn}${path}`, ANONYMOUS), url };
       }
       if (localAddress === null || local === null || name === null) return undefined;
@@ -64,6 +70,21 @@ export function openSiteRegistries(options: SiteRegistriesOptions): SiteRegistri
       const repository = remote.mirror(reference, access, {});
       return { url: `https://${localAddress}/v2/${reference.path}/${tail}`, repository };
     },
+  };
+}
+
+/**
+ * How this machine itself talks to its embedded registry. On loopback nobody is in between, so that its
+ * certificate counts only where an authority was named for it.
+ */
+export function directAccess({ origin, access }: MirrorOptions["embedded"]): Access {
+  const { credential, certificates } = access;
+  const isNear = isLoopback(origin.replace(/^https?:\/\//, ""));
+  return {
+    origin: "the site file",
+    insecure: isNear && certificates.length === 0,
+    certificates,
+    ...(credential === undefined ? {} : { credential: { kind: "password", ...credential } }),
   };
 }
 

@@ -9,8 +9,8 @@ import {
   resolveArtifact,
   type SiteArtifact,
 } from "#steering";
-import { openStore } from "#store";
 import type { SiteContext } from "./context.ts";
+import { openStoreIfThere } from "./own-store.ts";
 import { dockerCredentials, type Planned, type PlanSources, planInputs } from "./plan-inputs.ts";
 import { remoteOptions } from "./uplink.ts";
 
@@ -28,7 +28,7 @@ export interface SteeringOptions {
  * Plans from files and from the artifacts that registries have under the addresses among the profiles.
  * Where none is given, nobody is asked. The last ones are looked for in the site's store.
  *
- * @throws {Failure} what `fetchArtifact` throws; what `openStore` does, but for a store that is not there
+ * @throws {Failure} what `fetchArtifact` throws; what `openStoreIfThere` does
  */
 export async function planSite(
   sources: PlanSources & { readonly dataDir?: string },
@@ -37,22 +37,12 @@ export async function planSite(
 ): Promise<Planned> {
   const steering = readSteering(sources, context);
   if (steering.addresses.length === 0) return planInputs(sources, context);
-  await using store = await openExisting(sources.dataDir ?? steering.inputs.site.dataDir, context);
-  const artifacts = await fetchArtifacts(sources, context, { ...options, store: store.content });
+  await using store = await openStoreIfThere(
+    sources.dataDir ?? steering.inputs.site.dataDir,
+    context,
+  );
+  const artifacts = await fetchArtifacts(sources, context, { ...options, store });
   return planInputs(sources, context, artifacts);
-}
-
-async function openExisting(
-  dataDir: string,
-  { clock }: SiteContext,
-): Promise<AsyncDisposable & { readonly content: ArtifactStore | undefined }> {
-  try {
-    const store = await openStore(dataDir, { clock, readOnly: true });
-    return { content: store, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
-  } catch (error) {
-    if (!isFailure(error, "store-missing")) throw error;
-    return { content: undefined, [Symbol.asyncDispose]: async () => undefined };
-  }
 }
 
 /**
