@@ -11,14 +11,14 @@ const WORKERS = availableParallelism() + 1;
  * The gate that every commit passes: format and lint, types, unit tests. It needs nothing but
  * `npm ci`, and takes seconds.
  *
- * @param env what the tests find in their environment, e.g. how much to fuzz
+ * @param options of the unit tests: how much to fuzz, and how long that may take
  */
-export async function check(env: TestOptions["env"] = {}): Promise<Tally> {
+export async function check(options: TestOptions = {}): Promise<Tally> {
   const checks = await Promise.all([
     commandStep("lint", ["biome", "check", "--error-on-warnings"]),
     commandStep("types", ["tsc"]),
     commandStep("page types", ["tsc", "--project", "src/daemon/page"]),
-    testStep("unit", unitTests(), { workers: WORKERS, env }),
+    testStep("unit", unitTests(), { workers: WORKERS, ...options }),
   ]);
   return sum(checks);
 }

@@ -14,7 +14,7 @@ readonly CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/drayage-tools
 readonly PACKAGES=(
   docker-registry skopeo apache2-utils openssl strace
   containerd runc containernetworking-plugins
-  umoci debootstrap attr libcap2-bin
+  umoci debootstrap attr libcap2-bin libarchive-tools python3 gcc libc6-dev
   chromium
   zsh fish
   shellcheck busybox qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross
@@ -47,9 +47,19 @@ install_packages() {
   done
   if [ "${#missing[@]}" -eq 0 ]; then return 0; fi
   say "Installing ${missing[*]}"
-  retry as_root apt-get update -qq >&2
-  retry as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  retry as_root apt-get update -qq >&2 || return 1
+  if retry apt_install "${missing[@]}"; then return 0; fi
+  # apt installs all of them or none: one that this release does not have must not cost the others.
+  local status=1
+  for package in "${missing[@]}"; do
+    if apt_install "$package"; then status=0; else say "$package could not be installed"; fi
+  done
+  return "$status"
+}
+
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 # install_prometheus: out of Debian's package, which is not installed: it would start a service.

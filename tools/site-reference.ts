@@ -31,9 +31,39 @@ function key(
 }
 
 const PATH = "a path";
+function passwordFile(otherwise: string): SiteKey {
+  return key(
+    "passwordFile",
+    PATH,
+    otherwise,
+    "password",
+    "A file whose first line is the password.",
+  );
+}
+
+/** How a server is trusted that is asked with a credential. */
+function trustKeys(caFileOtherwise: string): readonly SiteKey[] {
+  return [
+    key(
+      "caFile",
+      PATH,
+      caFileOtherwise,
+      "ca.pem",
+      "PEM certificates that the registry's may be signed by.",
+    ),
+    key(
+      "insecure",
+      "`true`, `false`",
+      "false",
+      "true",
+      "https without verification, then plain http.",
+    ),
+  ];
+}
+
 const NODES = [
   key("username", "a text", "(needed)", "nodes", "The user."),
-  key("passwordFile", PATH, "(needed)", "password", "A file whose first line is the password."),
+  passwordFile("(needed)"),
 ];
 const TLS = [
   key("certFile", PATH, "(needed)", "server.pem", "PEM, the server's certificate first."),
@@ -188,21 +218,8 @@ export const SITE_SECTIONS: readonly SiteSection[] = [
         "What it is for.",
       ),
       key("username", "a text", "(none)", "edge", "The user."),
-      key("passwordFile", PATH, "(none)", "password", "A file whose first line is the password."),
-      key(
-        "caFile",
-        PATH,
-        "(none)",
-        "ca.pem",
-        "PEM certificates that the registry's may be signed by.",
-      ),
-      key(
-        "insecure",
-        "`true`, `false`",
-        "false",
-        "true",
-        "https without verification, then plain http.",
-      ),
+      passwordFile("(none)"),
+      ...trustKeys("(none)"),
     ],
   },
   {
@@ -233,27 +250,8 @@ export const SITE_SECTIONS: readonly SiteSection[] = [
         "Stands before every uploaded name.",
       ),
       key("username", "a text", "(the pack's)", "admin", "Who uploads."),
-      key(
-        "passwordFile",
-        PATH,
-        "(the pack's)",
-        "password",
-        "A file whose first line is the password.",
-      ),
-      key(
-        "caFile",
-        PATH,
-        "(the pack's)",
-        "ca.pem",
-        "PEM certificates that the registry's may be signed by.",
-      ),
-      key(
-        "insecure",
-        "`true`, `false`",
-        "false",
-        "true",
-        "https without verification, then plain http.",
-      ),
+      passwordFile("(the pack's)"),
+      ...trustKeys("(the pack's)"),
       key(
         "visibility",
         "`private`, `public`",

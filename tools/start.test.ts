@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { temporaryFolder } from "#test-support/program";
 import { build } from "./build.ts";
 import { ROOT } from "./step.ts";
 
@@ -64,4 +65,23 @@ test("the executable knows its version, and runs nothing of the folder it is sta
     arguments: ["plan", "--config", "x"],
     planted: null,
   });
+});
+
+// A run whose end did not say how it went was taken for one that said nothing: `npm ci` without a network.
+test.each([
+  ["echo '7 passed, 0 failed'", 0, "7 passed, 0 failed"],
+  ["echo '5 passed, 2 failed'; exit 1", 1, "5 passed, 2 failed"],
+  ["echo 'npm error network'; exit 7", 7, "0 passed, 1 failed"],
+  ["echo 'ok   lint'", 1, "0 passed, 1 failed"],
+] as const)(".ci/run ends with a closing line when npm does this: %s", async (does, code, line) => {
+  await using checkout = await temporaryFolder();
+  for (const folder of [".ci", "tools", "bin"]) await mkdir(join(checkout.path, folder));
+  await copyFile(join(ROOT, ".ci", "run"), join(checkout.path, ".ci", "run"));
+  const programs = { "tools/install-programs.sh": `echo "${checkout.path}/bin"`, "bin/npm": does };
+  for (const [name, text] of Object.entries(programs)) {
+    await writeFile(join(checkout.path, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  }
+  const { exitCode, stdout } = await start([join(checkout.path, ".ci", "run")], "/");
+  expect(exitCode).toBe(code);
+  expect(stdout.trimEnd().split("\n").at(-1)).toBe(line);
 });

@@ -1,7 +1,7 @@
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NO_TESTS, type Tally, tallyOf } from "./tally.ts";
+import { NO_TESTS, reasonsToSkip, type Tally, tallyOf } from "./tally.ts";
 
 /** The checkout. */
 export const ROOT: string = join(import.meta.dir, "..");
@@ -65,21 +65,25 @@ export interface StepResult {
   readonly output: string;
   /** A word beside the name, such as the size of what was built. */
   readonly note?: string;
+  /** Lines that are worth reading though nothing failed. */
+  readonly asides?: readonly string[];
 }
 
-/** Runs one step and reports it in one line; its whole output follows only when it failed. */
+/** Runs one step and reports it in one line, with its asides; its whole output follows when it failed. */
 export async function step(name: string, work: () => Promise<StepResult>): Promise<Tally> {
   const startedMs = performance.now();
-  const { tally, output, note } = await work().catch((error: unknown) => ({
-    tally: { ...NO_TESTS, failed: 1 },
-    output: `${error instanceof Error ? error.stack : error}`,
-    note: undefined,
-  }));
+  const { tally, output, note, asides } = await work().catch(
+    (error: unknown): StepResult => ({
+      tally: { ...NO_TESTS, failed: 1 },
+      output: `${error instanceof Error ? error.stack : error}`,
+    }),
+  );
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const mark = tally.failed === 0 ? "ok  " : "FAIL";
   console.log(
     [mark, name.padEnd(12), `${seconds}s`.padStart(7), note ?? countsOf(tally)].join(" "),
   );
+  for (const aside of asides ?? []) console.log(`     ${aside}`);
   if (tally.failed > 0) console.log(`${output.trimEnd()}\n`);
   return tally;
 }
@@ -113,15 +117,17 @@ const NO_PROXIES: Readonly<Record<string, undefined>> = Object.fromEntries(
 export interface TestOptions extends RunOptions {
   /** Processes that run the files side by side, each one file after the other; one by default. */
   readonly workers?: number;
+  /** When a single test is given up that says nothing of it itself; two minutes by default. */
+  readonly testLimitMs?: number;
 }
 
 /** A step that is a run of `bun test` over the given files and folders, in random order. */
 export async function testStep(
   name: string,
   paths: readonly string[],
-  { workers = 1, ...options }: TestOptions = {},
+  { workers = 1, testLimitMs = 120_000, ...options }: TestOptions = {},
 ): Promise<Tally> {
-  const flags = ["--randomize", "--only-failures", "--no-orphans", "--timeout=120000"];
+  const flags = ["--randomize", "--only-failures", "--no-orphans", `--timeout=${testLimitMs}`];
   if (workers > 1) flags.push(`--parallel=${workers}`, "--no-isolate");
   return await step(name, () =>
     withScratch(async (scratch) => {
@@ -133,7 +139,8 @@ export async function testStep(
         env: { ...NO_PROXIES, ...options.env },
       });
       const report = await readFile(reportPath, "utf8").catch(() => undefined);
-      return { tally: tallyOf({ exitCode, output, report }), output };
+      const asides = reasonsToSkip(output);
+      return { tally: tallyOf({ exitCode, output, report }), output, asides };
     }),
   );
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { closingLine, sum, tallyOf } from "./tally.ts";
+import { closingLine, reasonsToSkip, sum, tallyOf } from "./tally.ts";
 
 const report = (tests: number, failures: number, skipped: number) =>
   `<?xml version="1.0"?>\n<testsuites name="bun test" tests="${tests}" assertions="9" failures="${failures}" skipped="${skipped}" time="0.1">\n<testsuite tests="77" failures="77" skipped="77"/></testsuites>`;
@@ -41,4 +41,14 @@ test("sum() and closingLine() give the one line at the end", () => {
   expect(sum(parts)).toEqual({ passed: 43, failed: 2, skipped: 1 });
   expect(closingLine(sum(parts))).toBe("43 passed, 2 failed");
   expect(closingLine(sum([]))).toBe("0 passed, 0 failed");
+});
+
+test("reasonsToSkip() gives what test files said of tests that they left out, each reason once", () => {
+  const output = `bun test v1.4.5
+zot not installed: its tests are left out
+  zot not installed: its tests are left out
+(skip) umoci (left out where it is not installed)
+ 3 pass
+`;
+  expect(reasonsToSkip(output)).toEqual(["zot not installed: its tests are left out"]);
 });

@@ -46,6 +46,13 @@ export function tallyOf({ exitCode, output, report }: TestRun): Tally {
   return { passed, failed: isLost ? 1 : failed, skipped };
 }
 
+/** What test files said of the tests that they left out: lines with these words, each once. */
+export function reasonsToSkip(output: string): readonly string[] {
+  const lines = output.split("\n").map((line) => line.trim());
+  // Not the titles of tests, which a run with few files prints all the same.
+  return [...new Set(lines.filter((line) => /^(?!\().*\bleft out\b/.test(line)))];
+}
+
 /** The closing line: what a program that watches the run reads. */
 export function closingLine({ passed, failed }: Tally): string {
   return `${passed} passed, ${failed} failed`;

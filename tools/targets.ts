@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { TOOLS_CACHE } from "#test-support/tools-cache";
 import lock from "../package-lock.json" with { type: "json" };
 import { run } from "./step.ts";
 
@@ -67,11 +67,7 @@ export function lockedPackage(name: string): LockedPackage {
   return { version, integrity, ...(license === undefined ? {} : { license }) };
 }
 
-const CACHE = join(
-  process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
-  "drayage-tools",
-  "runtimes",
-);
+const CACHE = join(TOOLS_CACHE, "runtimes");
 
 /**
  * Bun for another machine: what its npm package holds, compared with the digest in package-lock.json.
