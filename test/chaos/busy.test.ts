@@ -1,10 +1,11 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { readdir, readFile, utimes } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { systemClock } from "#base";
 import { openStore } from "#store";
+import { ageBlobs } from "#test-support/aged-store";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
 import { type ServingProgram, startRegistryProgram } from "#test-support/serving-program";
@@ -81,9 +82,7 @@ async function fill(dataDir: string): Promise<void> {
   for (let i = 0; i < GARBAGE; i += 1) {
     await putBytes(store, "a/b", randomBytes(`garbage/${i}`, 10_000));
   }
-  const blobs = join(dataDir, "blobs", "sha256");
-  const past = new Date(Date.now() - 3 * 3_600_000);
-  for (const name of await readdir(blobs)) await utimes(join(blobs, name), past, past);
+  await ageBlobs(dataDir);
 }
 
 interface Listed {

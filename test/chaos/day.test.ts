@@ -122,7 +122,8 @@ test("a day in the life of a site", async () => {
     ...[`revision-staged ${first}`, "action activate"],
     ...["hand-over-begun", "hand-over-done", `revision-activated ${first}`, "proof-held"],
     ...[`revision-seen ${second?.id}`, "agent-died", "agent-started", "verified"],
-    ...[`revision-staged ${second?.id}`, "action activate", "hand-over-begun"],
+    // After each start it is proven anew.
+    ...[`revision-staged ${second?.id}`, "proof-held", "action activate", "hand-over-begun"],
     ...["agent-died", "agent-started", "verified"],
     ...["hand-over-begun", "hand-over-done", `revision-activated ${second?.id}`, "proof-held"],
     ...["action rollback", "hand-over-begun", "hand-over-done"],

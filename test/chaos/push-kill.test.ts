@@ -1,8 +1,8 @@
 import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readdir, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { ageBlobs } from "#test-support/aged-store";
 import { type Chance, createChance } from "#test-support/chance";
 import { dray, startDray, temporaryFolder } from "#test-support/program";
 import { startRegistryProgram } from "#test-support/serving-program";
@@ -111,9 +111,7 @@ async function pushUntilKilled(dataDir: string, { pushers, promises, chance }: L
 /** Verifies, and removes what nothing leads to, however young it is; gives how many blobs went. */
 async function collect(dataDir: string): Promise<number> {
   expect(await dray(["verify", `--data-dir=${dataDir}`])).toMatchObject({ exitCode: 0 });
-  const past = new Date(Date.now() - HOUR_MS);
-  const blobs = join(dataDir, "blobs", "sha256");
-  for (const name of await readdir(blobs)) await utimes(join(blobs, name), past, past);
+  await ageBlobs(dataDir);
   {
     using database = new Database(join(dataDir, "drayage.db"));
     database.run(`UPDATE repository_blobs SET linked_ms = linked_ms - ${HOUR_MS}`);

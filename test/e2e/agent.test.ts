@@ -1,9 +1,10 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { rename, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "#base";
 import type { SiteState } from "#daemon";
 import { openStore } from "#store";
+import { freePort } from "#test-support/docker-registry";
 import { buildImage, type ImageOptions } from "#test-support/images";
 import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
@@ -56,20 +57,20 @@ async function openSite(images: Readonly<Record<string, ImageOptions>>, more = "
   await write("10-infra.yaml", INFRA(address));
   await write("20-apps.yaml", APPS(address, "team/app:v1"));
   const port = await freePort();
-  const writeSite = (extra: string, at: number = port) =>
+  const writeSite = (extra: string, at: number = port, nodes = "") =>
     writeFile(
       siteFile,
       `apiVersion: drayage/v1
 kind: Site
 profiles: [profiles]
-registry: { listen: "127.0.0.1:${at}" }
+registry: { listen: "127.0.0.1:${at}"${nodes} }
 ${extra}`,
     );
   await writeSite(more);
   const dataDir = join(folder.path, "store");
   return {
     ...{ address, dataDir, profiles, write, writeSite },
-    embedded: `127.0.0.1:${port}`,
+    ...{ port, embedded: `127.0.0.1:${port}`, nodePassword: join(folder.path, "node-password") },
     handed: join(folder.path, "handed"),
     certs: join(folder.path, "certs.d"),
     args: ["--site", siteFile, "-o", "json"],
@@ -100,13 +101,6 @@ ${extra}`,
       await folder[Symbol.asyncDispose]();
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
-  const { port } = server;
-  await server.stop(true);
-  return port ?? 0;
 }
 
 function isReady({ verdict, staged }: SiteState): boolean {
@@ -200,6 +194,22 @@ test("what is staged changes nothing for the cluster before it is activated, and
   expect(await site.digestServed("team/app:v1")).toBe(before);
 });
 
+test("a shut window of activation holds what is staged, and says so, until an operator asks", async () => {
+  const day = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][(new Date().getUTCDay() + 3) % 7];
+  const windows = `activation: { timeZone: UTC, windows: [{ days: [${day}] }] }`;
+  await using site = await openSite(IMAGES, `agent: { ${windows} }\n`);
+  await using agent = await startAgentProgram(site.dataDir, site.args);
+  const { active, activity } = await agent.until(
+    "it waits with all of it here",
+    (state) => state.staged !== null && state.activity.waiting !== null,
+  );
+  expect(active).toBeNull();
+  expect(activity.waiting?.reason).toContain("window");
+  expect(await site.digestServed("team/app:v1")).toBeNull();
+  await agent.act("activate");
+  await agent.until("it is ready", isReady);
+});
+
 test.each(["SIGKILL", "SIGTERM"] as const)(
   "an agent that is ended by %s in mid-delivery goes on at the byte",
   async (signal) => {
@@ -258,6 +268,37 @@ test("an activation that fails is told with its step, and what was done of it is
   expect(state.warnings.map(({ code }) => code)).toContain("runtime-unreachable");
   const hosts = await Bun.file(join(site.certs, site.address, "hosts.toml")).text();
   expect(hosts).toContain(`http://${site.embedded}`);
+});
+
+test("the runtime's files are written again when a password in them was changed, or they are gone", async () => {
+  await using site = await openSite(IMAGES);
+  // Of images for other machines nothing is loaded, so that no containerd is needed.
+  const platform = process.arch === "x64" ? "linux/arm64" : "linux/amd64";
+  const nodes = `, nodes: { username: node, passwordFile: node-password }`;
+  const runtime = `platform: ${platform}\nruntime: { kind: containerd, configDir: certs.d }\n`;
+  await writeFile(site.nodePassword, "the first one\n");
+  await site.writeSite(runtime, site.port, nodes);
+  await using agent = await startAgentProgram(site.dataDir, site.args);
+  const { active } = await agent.until("it is active", (state) => state.active !== null);
+  const path = join(site.certs, site.address, "hosts.toml");
+  const hosts = async () => (await Bun.file(path).exists()) && (await Bun.file(path).text());
+  const before = await hosts();
+  expect(before).toContain("Authorization");
+  await writeFile(site.nodePassword, "the second one\n");
+  await agent.until("the new one is written", async () => (await hosts()) !== before);
+  const after = await hosts();
+  await rm(path);
+  await agent.act("activate");
+  await agent.until("it is written again", async () => (await hosts()) === after);
+  await rm(path);
+  agent.kill("SIGTERM");
+  await agent.exited;
+  await using next = await startAgentProgram(site.dataDir, site.args);
+  await next.until("a start finds it gone", async () => (await hosts()) === after);
+  expect((await next.state()).active?.id).toBe(active?.id ?? "");
+  const told = (await next.journal()).filter(({ kind }) => kind === "runtime-drifted");
+  expect(told).toHaveLength(2);
+  expect(JSON.stringify(told)).not.toContain("second one");
 });
 
 test("a delivery beside an agent is told to ask it, and a second agent who runs", async () => {

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
-import { readdir, utimes } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "#base";
 import { openStore } from "#store";
+import { ageBlobs } from "#test-support/aged-store";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
+import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
 
 /** A store with an image, and a blob that nothing leads to; all of it was committed hours ago. */
@@ -14,8 +16,7 @@ async function openSite() {
   await buildImage(store, "quay.io/a:v1", { seed: "a" });
   const lone = await putBytes(store, "a/b", randomBytes("lone", 1000));
   const blobs = join(dataDir, "blobs", "sha256");
-  const past = new Date(systemClock.now() - 3 * 3_600_000);
-  for (const name of await readdir(blobs)) await utimes(join(blobs, name), past, past);
+  await ageBlobs(dataDir);
   return {
     ...{ dataDir, lone },
     gc: (...words: string[]) => dray(["gc", "-d", dataDir, ...words]),
@@ -45,6 +46,49 @@ test("gc says what it would remove, removes it, and then has nothing to do", asy
   });
   expect(await site.here()).toBe(4);
   expect((await site.gc()).out).toBe("Removed 0 blobs (0 B); 4 live\n");
+});
+
+/** Delivers a profile with one application after the other, all of it hours ago, and gives the site. */
+async function deliverInTurn(apps: readonly string[]) {
+  await using undo = new AsyncDisposableStack();
+  const folder = undo.use(await temporaryFolder());
+  const images = Object.fromEntries(["os:v1", ...apps].map((name) => [name, { seed: name }]));
+  const source = undo.use(await startLoopbackRegistry(join(folder.path, "source"), { images }));
+  const profile = join(folder.path, "profile.json");
+  const dataDir = join(folder.path, "store");
+  for (const name of apps) {
+    const [os, app] = ["os:v1", name].map((image) => `${source.address}/${image}`);
+    const pack = (layer: string, values: object) => ({
+      ...{ name: layer, layer },
+      values: JSON.stringify(values),
+    });
+    const packs = [
+      pack("os", { options: { "system.uri": os } }),
+      pack("addon", { pack: { content: { images: [{ image: app }] } } }),
+    ];
+    const document = { metadata: { name: "store" }, spec: { template: { packs } } };
+    await writeFile(profile, JSON.stringify(document));
+    const words = [`--profile=${profile}`, `--data-dir=${dataDir}`, "--platform=linux/amd64"];
+    expect((await dray(["deliver", ...words])).exitCode).toBe(0);
+  }
+  await ageBlobs(dataDir);
+  const moved = undo.move();
+  return { dataDir, [Symbol.asyncDispose]: () => moved.disposeAsync() };
+}
+
+// A rollback with the link down needs the plan before; more than that is what fills disks.
+test("gc keeps what the current and the previous plan declare, and lets go of the one before", async () => {
+  await using site = await deliverInTurn(["app:v1", "app:v2", "app:v3"]);
+  const run = await dray(["gc", "-d", site.dataDir, "-o", "json"]);
+  expect(run.exitCode).toBe(0);
+  expect(JSON.parse(run.out).blobs.length).toBeGreaterThan(0);
+  const { manifests } = await Bun.file(join(site.dataDir, "index.json")).json();
+  const names: string[] = manifests.map(
+    ({ annotations }: { annotations: Record<string, string> }) =>
+      annotations["org.opencontainers.image.ref.name"]?.replace(/^[^/]*\//, ""),
+  );
+  expect(names.sort()).toEqual(["app:v2", "app:v3", "os:v1"]);
+  expect((await dray(["verify", "-d", site.dataDir])).exitCode).toBe(0);
 });
 
 test("gc refuses a grace that covers nothing, and a folder that is no store", async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { testCertificates } from "#test-support/certificates";
+import { freePort } from "#test-support/docker-registry";
 import { type Harbor, startHarbor } from "#test-support/harbor";
 import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
@@ -132,15 +132,6 @@ interface Problem {
   readonly code: string;
   readonly message: string;
   readonly remedy: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 function codesOf({ references }: Proof): Readonly<Record<string, readonly string[]>> {
@@ -315,6 +306,23 @@ describe("dray prove", () => {
     await writeFile(join(site.certsDir, "../config.toml"), "version = 2\n");
     const proof = await site.proof("--runtime=containerd");
     expect(proof.site.problems.map(({ code }) => code)).toEqual(["mirrors-unread"]);
+  });
+
+  test("a file of mirrors that can't be read is a finding of each image, and ends no proof", async () => {
+    await using site = await openSite();
+    await using _server = await site.serve();
+    const broken = join(site.folder, "k3s");
+    await mkdir(join(broken, "registries.yaml"), { recursive: true });
+    const k3s = await site.proof("--runtime=k3s", `--config-dir=${broken}`);
+    const refused = Object.keys(SOUND).map((name) => [name, ["config-not-text"]]);
+    expect(codesOf(k3s)).toEqual(Object.fromEntries(refused));
+    expect(k3s.references.map(({ digest }) => digest === null)).not.toContain(true);
+    await site.redirect();
+    await rm(join(site.folder, "config.toml"));
+    await mkdir(join(site.folder, "config.toml"));
+    const containerd = await site.proof("--runtime=containerd");
+    expect(containerd.site.problems.map(({ code }) => code)).toEqual(["config-not-text"]);
+    expect(codesOf(containerd)).toEqual(SOUND);
   });
 
   test("application images must be at the local registry, by the nodes' own account", async () => {

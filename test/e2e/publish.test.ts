@@ -1,6 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ageBlobs } from "#test-support/aged-store";
 import { hasDockerRegistry, startDockerRegistry } from "#test-support/docker-registry";
 import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, temporaryFolder } from "#test-support/program";
@@ -96,6 +97,7 @@ describe("what is published", () => {
     const again = await dray(["deliver", `--site=${site}`, "--platform=linux/amd64"]);
     expect(again.err).toContain("warning: What came last stands.");
     expect(again.exitCode).toBe(0);
+    await ageBlobs(dataDir);
     expect((await dray(["gc", `--data-dir=${dataDir}`])).exitCode).toBe(0);
     const kept = await dray(["plan", `--site=${site}`, "--output=json"]);
     expect(kept.out).toBe(plan.out);

@@ -1,6 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { systemClock } from "#base";
+import { openStore } from "#store";
+import { buildImage } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
 import { SAMPLE_PROFILE } from "#test-support/sample-site";
 
@@ -80,6 +83,32 @@ describe("dray redirect", () => {
     expect(other.out).toContain("/etc/rancher/rke2/registries.yaml");
     expect(await redirect("k3s", "--remove", `--site=${site}`)).toMatchObject({ exitCode: 0 });
     expect(await node.files()).toEqual([]);
+  });
+
+  test("a registry that only core images in the store come from gets a mirror too", async () => {
+    await using node = await openNode();
+    const dataDir = join(node.folder, "store");
+    const words = [...node.inputs, "--dry-run", `--data-dir=${dataDir}`];
+    // Before the first delivery there is none, which is no fault.
+    expect((await node.redirect("containerd", ...words)).out).not.toContain("core.example");
+    await using store = await openStore(dataDir, { clock: systemClock });
+    const provider = "quay.io/kairos/core-ubuntu-20-lts-rke2:v1.25.2-rke2r1";
+    const { digest: manifest } = await buildImage(store, provider, { seed: "os" });
+    const names = ["core.example/pause:3.9"];
+    await store.provider.begin({ provider, manifest, settings: "{}", names });
+    const { out, exitCode } = await node.redirect("containerd", ...words);
+    expect(out).toContain(join("core.example", "hosts.toml"));
+    expect(exitCode).toBe(0);
+  });
+
+  test("a store that can't be read is warned of, and the hosts of the plan get their mirrors", async () => {
+    await using node = await openNode();
+    await writeFile(join(node.folder, "no-store"), "");
+    const words = [...node.inputs, "--dry-run", `--data-dir=${join(node.folder, "no-store", "x")}`];
+    const { out, err, exitCode } = await node.redirect("containerd", ...words);
+    expect(err).toContain("core images");
+    expect(out).toContain("hosts.toml");
+    expect(exitCode).toBe(0);
   });
 
   test("a file of a person's that is broken is refused at its place, and nothing is written", async () => {

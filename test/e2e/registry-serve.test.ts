@@ -5,7 +5,7 @@ import { Agent, get } from "node:http";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { type TestCertificate, testCertificates } from "#test-support/certificates";
-import { dray, startDray, temporaryFolder } from "#test-support/program";
+import { dray, PROGRAM, startDray, temporaryFolder } from "#test-support/program";
 import { startRegistryProgram } from "#test-support/serving-program";
 import { canMountSmallDisk, mountSmallDisk } from "#test-support/small-disk";
 
@@ -70,6 +70,29 @@ test("registry serve makes its store, takes what is pushed, and has it after a r
     return (await fetch(`${url}/v2/team/app/blobs/${await digestOf("layer")}`)).text();
   });
   expect(pulled).toBe("layer");
+});
+
+test("a terminal that is closed ends the program, but not one that nohup started", async () => {
+  await using folder = await temporaryFolder();
+  const words = ["registry", "serve", "-l", "127.0.0.1:0", "-d", folder.path];
+  const hangUp = async (server: Server) => {
+    const url = `http://${await addressOf(server)}/v2/`;
+    server.kill("SIGHUP");
+    return { url, server };
+  };
+  const plain = await hangUp(startDray(words));
+  expect(await plain.server.exited).toBe(0);
+  // As nohup(1) does: what is ignored stays so in the program that is started.
+  const shell = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", PROGRAM, ...words];
+  const lasting = await hangUp(
+    Bun.spawn(shell, { stdin: new Uint8Array(), stdout: "pipe", stderr: "pipe" }),
+  );
+  try {
+    for (let i = 0; i < 20; i++) expect((await fetch(lasting.url)).status).toBe(200);
+  } finally {
+    lasting.server.kill("SIGTERM");
+  }
+  expect(await lasting.server.exited).toBe(0);
 });
 
 test("registry serve goes on with an upload that was under way when it was stopped", async () => {

@@ -77,6 +77,17 @@ test("a quota that is used up ends the delivery with when it renews, and the nex
   expect(summaryOf(second.out).bytesHere).toBeGreaterThan(4 * MIB);
 });
 
+// A lower bound only: a line or machine that is slower than the cap is not what this is about.
+test("a cap is kept by all connections together, whatever the line could give", async () => {
+  const bytesPerSecond = 8_000_000;
+  await using site = await openSite(`{ rate: ${bytesPerSecond / 1_000_000}MB }`);
+  const { exitCode, out } = await dray(site.args);
+  expect(exitCode).toBe(0);
+  const { bytesFetched, elapsedMs } = summaryOf(out);
+  expect(bytesFetched).toBeGreaterThan(16 * MIB);
+  expect(elapsedMs).toBeGreaterThan((bytesFetched / bytesPerSecond) * 1000 * 0.85);
+});
+
 test("a window that is shut is told, and Ctrl-C ends the wait", async () => {
   const day = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][(new Date().getUTCDay() + 3) % 7];
   await using site = await openSite(`{ timeZone: UTC, windows: [{ days: [${day}] }] }`);

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { open, readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFailure } from "#base";
 import { collectStore, type Disk, GRACE_MS, openStore } from "#store";
 import { createManualClock } from "#test-support/clock";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
+import { canMountSmallDisk, mountSmallDisk } from "#test-support/small-disk";
 import { checkTruth, newFolder } from "./contents.ts";
 import { type Fault, faultyDisk } from "./faulty-disk.ts";
 
@@ -101,33 +101,31 @@ test(
   HANG_MS,
 );
 
-describe("a disk that is really full", () => {
-  const tmpfs = mountTmpfs();
+const CAN_MOUNT = await canMountSmallDisk();
+if (!CAN_MOUNT) console.warn("No disk can be mounted: tests of a full one are left out");
 
-  test.skipIf(tmpfs === undefined)(
-    "gets its room back (needs root, to mount a tmpfs)",
-    async () => {
-      if (tmpfs === undefined) return;
-      using _mounted = tmpfs;
-      const dataDir = join(tmpfs.path, "data");
-      const clock = createManualClock();
-      {
-        await using store = await openStore(dataDir, { clock });
-        await store.generations.begin(["kept:1"]);
-        await buildImage(store, "kept:1", { seed: "kept" });
-        await buildImage(store, "dropped:1", { seed: "dropped", layerBytes: 1_000_000 });
-        await store.generations.complete();
-        await putBytes(store, "a/b", randomBytes("lone", 1_000_000));
-      }
-      clock.advance(GRACE_MS * 2);
-      await fillUp(join(tmpfs.path, "filler"));
-      const found = await collectStore(dataDir, { clock, signal });
-      expect(found.names).toEqual(["dropped:1"]);
-      expect(found.bytes).toBeGreaterThan(3_000_000);
+describe("a disk that is really full", () => {
+  test.skipIf(!CAN_MOUNT)("gets its room back (needs root, to mount a tmpfs)", async () => {
+    await using tmpfs = await mountSmallDisk(8);
+    if (tmpfs === undefined) throw new Error("No disk could be mounted");
+    const dataDir = join(tmpfs.path, "data");
+    const clock = createManualClock();
+    {
       await using store = await openStore(dataDir, { clock });
-      await checkTruth(dataDir, store, ["kept:1"]);
-    },
-  );
+      await store.generations.begin(["kept:1"]);
+      await buildImage(store, "kept:1", { seed: "kept" });
+      await buildImage(store, "dropped:1", { seed: "dropped", layerBytes: 1_000_000 });
+      await store.generations.complete();
+      await putBytes(store, "a/b", randomBytes("lone", 1_000_000));
+    }
+    clock.advance(GRACE_MS * 2);
+    await fillUp(join(tmpfs.path, "filler"));
+    const found = await collectStore(dataDir, { clock, signal });
+    expect(found.names).toEqual(["dropped:1"]);
+    expect(found.bytes).toBeGreaterThan(3_000_000);
+    await using store = await openStore(dataDir, { clock });
+    await checkTruth(dataDir, store, ["kept:1"]);
+  });
 });
 
 /** Writes to a file until nothing more fits, to the last byte. */
@@ -141,19 +139,4 @@ async function fillUp(path: string): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-function mountTmpfs(): ({ path: string } & Disposable) | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const path = join(tmpdir(), `dray-tmpfs-gc-${process.pid}`);
-  Bun.spawnSync(["mkdir", "-p", path]);
-  const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path]);
-  if (mounted.exitCode !== 0) return undefined;
-  return {
-    path,
-    [Symbol.dispose]() {
-      Bun.spawnSync(["umount", "-l", path]);
-      Bun.spawnSync(["rmdir", path]);
-    },
-  };
 }

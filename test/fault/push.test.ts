@@ -5,56 +5,19 @@ import { ANONYMOUS } from "#credential";
 import type { Descriptor } from "#oci";
 import { openStore } from "#store";
 import { openCuttingLink } from "#test-support/cutting-link";
-import {
-  hasDistribution3,
-  hasDockerRegistry,
-  startDockerRegistry,
-} from "#test-support/docker-registry";
 import { putBytes, randomBytes } from "#test-support/images";
+import { KILLED_PUSH_REGISTRIES } from "#test-support/killed-pushes";
 import { temporaryFolder } from "#test-support/program";
 import { imageToPush, pushImage, targetAt } from "#test-support/push-world";
 import { fault, type Interfere, startQuirkyRegistry } from "#test-support/quirky-registry";
 import { remoteWith, signal } from "#test-support/remote-world";
-import { startRegistryProgram } from "#test-support/serving-program";
 
 const MIB = 1024 * 1024;
 const LAYER_BYTES = 128 * MIB;
 const KILLS = 10;
 
-/** One that keeps what came of a chunk that was cut sends almost nothing twice; another begins anew. */
-const REGISTRIES = [
-  {
-    name: "dray registry serve",
-    isHere: true,
-    keeps: true,
-    start: async () => {
-      const folder = await temporaryFolder();
-      const program = await startRegistryProgram(join(folder.path, "data"));
-      return {
-        address: program.address,
-        async [Symbol.asyncDispose]() {
-          await program[Symbol.asyncDispose]();
-          await folder[Symbol.asyncDispose]();
-        },
-      };
-    },
-  },
-  {
-    name: "distribution 3",
-    isHere: hasDistribution3,
-    keeps: true,
-    start: () => startDockerRegistry({ program: "registry" }),
-  },
-  {
-    name: "docker-registry 2.8",
-    isHere: hasDockerRegistry,
-    keeps: false,
-    start: () => startDockerRegistry(),
-  },
-] as const;
-
 describe("a push that is killed ten times in mid-layer", () => {
-  for (const { name, isHere, keeps, start } of REGISTRIES) {
+  for (const { name, isHere, keeps, start } of KILLED_PUSH_REGISTRIES) {
     test.skipIf(!isHere)(
       `to ${name} is completed, ${keeps ? "and at most 5 % are sent twice" : "from the first byte when need be"}`,
       async () => {

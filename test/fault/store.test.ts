@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFailure, systemClock } from "#base";
 import { type Disk, openStore, systemDisk } from "#store";
+import { canMountSmallDisk, mountSmallDisk } from "#test-support/small-disk";
 import { CONTENTS, checkTruth, content, fill, newFolder, put } from "./contents.ts";
 import { faultyDisk, WRITE_FAULTS } from "./faulty-disk.ts";
 
@@ -99,14 +99,15 @@ async function untilLines(
   for (const line of lines) if (line.startsWith("named ")) promised.add(line.slice(6));
 }
 
-describe("a disk that is really full", () => {
-  const tmpfs = mountTmpfs();
+const CAN_MOUNT = await canMountSmallDisk();
+if (!CAN_MOUNT) console.warn("No disk can be mounted: tests of a full one are left out");
 
-  test.skipIf(tmpfs === undefined)(
+describe("a disk that is really full", () => {
+  test.skipIf(!CAN_MOUNT)(
     "is named, keeps what it has, and goes on once there is room (needs root, to mount a tmpfs)",
     async () => {
-      if (tmpfs === undefined) return;
-      using _mounted = tmpfs;
+      await using tmpfs = await mountSmallDisk(8);
+      if (tmpfs === undefined) throw new Error("No disk could be mounted");
       // What is free is not asked, so that the disk itself has to refuse.
       const disk: Disk = { ...systemDisk, freeBytes: () => Promise.reject(new Error("unknown")) };
       const dataDir = join(tmpfs.path, "data");
@@ -122,25 +123,10 @@ describe("a disk that is really full", () => {
         expect(await store.has(tooLarge.descriptor)).toBe(false);
         await checkTruth(dataDir, store, ["kept"]);
       }
-      Bun.spawnSync(["mount", "-o", "remount,size=16m", tmpfs.path]);
+      await tmpfs.resize(16);
       await put(store, tooLarge, story);
       expect(await store.has(tooLarge.descriptor)).toBe(true);
       expect(story.bytesSent - 9_000_000).toBeLessThan(2 * RESENT_BYTES_MAX);
     },
   );
 });
-
-function mountTmpfs(): ({ path: string } & Disposable) | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const path = join(tmpdir(), `dray-tmpfs-${process.pid}`);
-  Bun.spawnSync(["mkdir", "-p", path]);
-  const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path]);
-  if (mounted.exitCode !== 0) return undefined;
-  return {
-    path,
-    [Symbol.dispose]() {
-      Bun.spawnSync(["umount", "-l", path]);
-      Bun.spawnSync(["rmdir", path]);
-    },
-  };
-}

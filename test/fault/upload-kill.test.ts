@@ -2,14 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openCuttingLink } from "#test-support/cutting-link";
-import {
-  hasDistribution3,
-  hasDockerRegistry,
-  startDockerRegistry,
-} from "#test-support/docker-registry";
+import { KILLED_PUSH_REGISTRIES } from "#test-support/killed-pushes";
 import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { dray, startDray, temporaryFolder } from "#test-support/program";
-import { startRegistryProgram } from "#test-support/serving-program";
 
 const MIB = 1024 * 1024;
 /** The issue's own figure is 1 GiB: `UPLOAD_MIB=1024`. */
@@ -19,24 +14,8 @@ const KILLS = 10;
 /** What is sent twice at most, where the registry keeps what came of a chunk that was cut. */
 const SENT_MAX = LAYER_BYTES * 1.05;
 
-const REGISTRIES = [
-  { name: "dray registry serve", isHere: true, keeps: true, start: startEmbedded },
-  {
-    name: "distribution 3",
-    isHere: hasDistribution3,
-    keeps: true,
-    start: () => startDockerRegistry({ program: "registry" }),
-  },
-  {
-    name: "docker-registry 2.8",
-    isHere: hasDockerRegistry,
-    keeps: false,
-    start: () => startDockerRegistry(),
-  },
-] as const;
-
 describe("a delivery that is killed ten times while it uploads a layer", () => {
-  for (const { name, isHere, keeps, start } of REGISTRIES) {
+  for (const { name, isHere, keeps, start } of KILLED_PUSH_REGISTRIES) {
     test.skipIf(!isHere)(
       `to ${name} uploads it in the end, ${keeps ? "and sends at most 5 % twice" : "from its first byte when need be"}`,
       async () => {
@@ -74,14 +53,6 @@ describe("a delivery that is killed ten times while it uploads a layer", () => {
     );
   }
 });
-
-async function startEmbedded(): Promise<AsyncDisposable & { readonly address: string }> {
-  await using undo = new AsyncDisposableStack();
-  const folder = undo.use(await temporaryFolder());
-  const { address } = undo.use(await startRegistryProgram(join(folder.path, "data")));
-  const stack = undo.move();
-  return { address, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-}
 
 /** A site with a provider image and one application image of one large layer, fetched already. */
 async function openSite(folder: string, local: string) {

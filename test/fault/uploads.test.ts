@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFailure, systemClock } from "#base";
 import { type Disk, openStore, systemDisk } from "#store";
 import { createManualClock } from "#test-support/clock";
+import { canMountSmallDisk, mountSmallDisk } from "#test-support/small-disk";
 import { CONTENTS, checkTruth, content, newFolder } from "./contents.ts";
 import { faultyDisk, WRITE_FAULTS } from "./faulty-disk.ts";
 import { createPowerCutDisk } from "./power-cut-disk.ts";
@@ -210,14 +210,15 @@ async function linesOf(
   return text.split("\n").slice(0, -1);
 }
 
-describe("a disk that is really full", () => {
-  const tmpfs = mountTmpfs();
+const CAN_MOUNT = await canMountSmallDisk();
+if (!CAN_MOUNT) console.warn("No disk can be mounted: tests of a full one are left out");
 
-  test.skipIf(tmpfs === undefined)(
+describe("a disk that is really full", () => {
+  test.skipIf(!CAN_MOUNT)(
     "ends the upload, gets its room back, and takes the next (needs root, to mount a tmpfs)",
     async () => {
-      if (tmpfs === undefined) return;
-      using _mounted = tmpfs;
+      await using tmpfs = await mountSmallDisk(8);
+      if (tmpfs === undefined) throw new Error("No disk could be mounted");
       // What is free is not asked, so that the disk itself has to refuse.
       const disk: Disk = { ...systemDisk, freeBytes: () => Promise.reject(new Error("unknown")) };
       await using store = await openStore(join(tmpfs.path, "data"), { ...options, disk });
@@ -233,18 +234,3 @@ describe("a disk that is really full", () => {
     },
   );
 });
-
-function mountTmpfs(): ({ path: string } & Disposable) | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const path = join(tmpdir(), `dray-uploads-tmpfs-${process.pid}`);
-  Bun.spawnSync(["mkdir", "-p", path]);
-  const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path]);
-  if (mounted.exitCode !== 0) return undefined;
-  return {
-    path,
-    [Symbol.dispose]() {
-      Bun.spawnSync(["umount", "-l", path]);
-      Bun.spawnSync(["rmdir", path]);
-    },
-  };
-}

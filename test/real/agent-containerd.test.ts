@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hasContainerd, startContainerd } from "#test-support/containerd";
 import { connectCri } from "#test-support/cri-images";
@@ -59,6 +59,16 @@ describe.skipIf(!CAN_RUN)("an agent beside a containerd", () => {
     // What the agent gave it is taken away, so that it has to come by the mirror.
     await cri.remove(TILL);
     expect(await cri.status(TILL)).toBeUndefined();
+    await cri.pull(TILL);
+    expect((await cri.status(TILL))?.repoTags).toContain(TILL);
+
+    // The mirror is edited away, and comes again without a link by the operator's word.
+    await rm(join(containerd.certsDir, "shop.example"), { recursive: true });
+    await agent.act("activate");
+    await agent.until("it is done again", (state) => {
+      return state.activation?.atMs !== activation?.atMs && state.activity.name === "idle";
+    });
+    await cri.remove(TILL);
     await cri.pull(TILL);
     expect((await cri.status(TILL))?.repoTags).toContain(TILL);
   });

@@ -10,12 +10,13 @@ import {
   type DockerRegistryOptions,
   startDockerRegistry,
 } from "#test-support/docker-registry";
+import { haveClients, runClient } from "#test-support/foreign-client";
 import { buildImage } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
 import { SAMPLE_IMAGES, SAMPLE_LOGIN, writeSampleSite } from "#test-support/sample-site";
+import { startRegistryProgram } from "#test-support/serving-program";
 
 const CREDENTIALS = `${SAMPLE_LOGIN.username}:${SAMPLE_LOGIN.password}`;
-const hasCrane = Bun.which("crane") !== null;
 
 /** The three ways in which real registries ask who is there. */
 const KINDS: Readonly<Record<string, DockerRegistryOptions>> = {
@@ -26,17 +27,6 @@ const KINDS: Readonly<Record<string, DockerRegistryOptions>> = {
   },
   "Bearer tokens": { token: SAMPLE_LOGIN },
 };
-
-async function run(...command: readonly string[]): Promise<string> {
-  const child = Bun.spawn([...command], { stdout: "pipe", stderr: "pipe" });
-  const [out, err, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}: ${err}`);
-  return out;
-}
 
 let images: Awaited<ReturnType<typeof temporaryFolder>>;
 
@@ -60,16 +50,12 @@ afterAll(() => images[Symbol.asyncDispose]());
 
 async function fill({ address }: DockerRegistry): Promise<void> {
   for (const name of SAMPLE_IMAGES) {
-    await run(
-      "skopeo",
-      "copy",
-      "--all",
-      "--dest-tls-verify=false",
-      "--dest-creds",
-      CREDENTIALS,
+    await runClient(images.path, [
+      ...["skopeo", "--insecure-policy", "copy", "--all"],
+      ...["--dest-tls-verify=false", "--dest-creds", CREDENTIALS],
       `oci:${join(images.path, "images")}:${name}`,
       `docker://${address}/spectro-images/${name}`,
-    );
+    ]);
   }
 }
 
@@ -147,43 +133,25 @@ describe.each(Object.entries(KINDS))("a delivery from docker-registry, %s", (_, 
     await expectSoundBlobs(site.store);
     for (const name of await storedNames(site.store)) {
       const copy = join(site.folder, `copy-${Bun.hash(name).toString(16)}`);
-      await run(
-        "skopeo",
-        "--override-arch",
-        "amd64",
-        "--override-os",
-        "linux",
-        "copy",
-        `oci:${site.store}:${name}`,
-        `oci:${copy}:copy`,
-      );
+      await runClient(site.folder, [
+        ...["skopeo", "--insecure-policy", "--override-arch", "amd64", "--override-os", "linux"],
+        ...["copy", `oci:${site.store}:${name}`, `oci:${copy}:copy`],
+      ]);
     }
   }, 120_000);
 });
 
-test.if(hasCrane)(
+test.skipIf(!haveClients("crane"))(
   "crane finds every delivered image valid, over the embedded registry",
   async () => {
     await using site = await openSite({ htpasswd: SAMPLE_LOGIN });
     expect((await dray(site.args)).exitCode).toBe(0);
-    const { createRegistry, serveRegistry } = await import("#registry");
-    await using store = await openStore(site.store, { clock: systemClock, readOnly: true });
-    await using server = serveRegistry({
-      registry: createRegistry({ store, isWritable: false }),
-      hostname: "127.0.0.1",
-      port: 0,
-      clock: systemClock,
-    });
+    await using server = await startRegistryProgram(site.store);
     for (const name of await storedNames(site.store)) {
-      await run(
-        "crane",
-        "validate",
-        "--insecure",
-        "--platform",
-        "linux/amd64",
-        "--remote",
-        `${server.address}/${name}`,
-      );
+      await runClient(site.folder, [
+        ...["crane", "validate", "--insecure", "--platform", "linux/amd64"],
+        ...["--remote", `${server.address}/${name}`],
+      ]);
     }
   },
   120_000,

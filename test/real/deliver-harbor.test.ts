@@ -48,7 +48,7 @@ test("a Harbor declared by its pack holds exactly the application images, as the
     return [`mirror/${name}`, { seed: declared, platforms: PLATFORMS, layers: 2 }] as const;
   });
   await using external = await startLoopbackRegistry(path("external"), {
-    images: Object.fromEntries(images),
+    images: { ...Object.fromEntries(images), "mirror/late:v1": { seed: "late" } },
     login: EXTERNAL,
   });
   const content = (layer: string) =>
@@ -112,4 +112,19 @@ test("a Harbor declared by its pack holds exactly the application images, as the
     return path.startsWith("/v2/") && method !== "GET" && method !== "HEAD";
   });
   expect(sent).toEqual([]);
+
+  // Somebody changed the password of the admin, and a new image is wanted: the robot still pushes.
+  const late = pack("late", "addon", { pack: { content: { images: [{ image: "late:v1" }] } } });
+  const later = { ...profile, spec: { template: { packs: [...packs, late] } } };
+  await writeFile(path("profile.json"), JSON.stringify(later));
+  await writeFile(path("password"), "stale-canary\n");
+  const stale = { ...localRegistry, username: "admin", passwordFile: path("password") };
+  await writeFile(path("site.yaml"), JSON.stringify({ ...site, localRegistry: stale }));
+  const despite = await deliver();
+  expect(despite.out).toContain("1 uploaded, 2 there already");
+  expect(despite.exitCode).toBe(0);
+  expect(despite.err).toContain("can't be looked after with the credential of site:localRegistry");
+  expect(despite.out + despite.err).not.toContain("stale-canary");
+  const there = await inspect(admin, `${address}/${PROJECT}/docker.io/library/late:v1`);
+  expect(there).toBe(await inspect(mirror, `${external.address}/mirror/late:v1`));
 });

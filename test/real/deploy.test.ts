@@ -7,6 +7,7 @@ import { startLoopbackRegistry } from "#test-support/loopback-registry";
 import { siteState } from "#test-support/page-states";
 import { dray, PROGRAM, temporaryFolder } from "#test-support/program";
 import { SAMPLE_IMAGES, SAMPLE_LOGIN, writeSampleSite } from "#test-support/sample-site";
+import { TOOLS_CACHE } from "#test-support/tools-cache";
 import { siteMetrics } from "../../src/daemon/server/metrics.ts";
 import { processMetrics } from "../../src/daemon/server/process-metrics.ts";
 
@@ -17,8 +18,7 @@ const DEPLOY = join(import.meta.dir, "..", "..", "deploy");
 
 /** Where one is: on the PATH, or where `tools/install-programs.sh` puts it. */
 function programPath(name: string, folder: string): string | null {
-  const cache = process.env["XDG_CACHE_HOME"] ?? join(process.env["HOME"] ?? "/root", ".cache");
-  return Bun.which(name) ?? Bun.which(join(cache, "drayage-tools", folder, name));
+  return Bun.which(name) ?? Bun.which(join(TOOLS_CACHE, folder, name));
 }
 
 const PROMTOOL = programPath("promtool", "prometheus");
@@ -33,6 +33,7 @@ const CAN_CONFINE =
 const ABSENT = Object.entries({ promtool: PROMTOOL, "systemd-analyze": SYSTEMD, strace: STRACE })
   .filter(([, path]) => path === null)
   .map(([name]) => name);
+for (const name of ABSENT) console.warn(`${name} is not installed: its tests are left out`);
 test.skip.each(ABSENT)("%s is left out: the program is not on this machine", () => undefined);
 
 async function run(command: readonly string[], cwd = DEPLOY) {

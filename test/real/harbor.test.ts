@@ -45,7 +45,8 @@ beforeAll(async () => {
   address = foreign?.address ?? standIn?.address ?? "";
   admin = foreign === undefined ? adminOf(standIn) : foreignAccess(foreign);
   operator = new HarborOperator(remote, address, admin);
-  id = (await prepare()).project.id;
+  await prepare();
+  id = (await projectOf()).id;
 }, 60_000);
 
 afterAll(async () => {
@@ -63,6 +64,12 @@ function adminOf(harbor: Harbor | undefined): Access {
 
 const clientFor = (access: Access) => new HarborClient(remote.api(address, access), access);
 
+async function projectOf() {
+  const found = await clientFor(admin).project(project, signal);
+  if (found === undefined) throw new Error(`There is no project ${project}`);
+  return found;
+}
+
 function prepare(changed: Partial<HarborWishes> = {}, access = admin): Promise<PreparedHarbor> {
   const secrets = createRobotSecretsFile(join(folder, "harbor-robots.json"));
   const ports = { clientFor, access, secrets, clock: systemClock, random: Math.random };
@@ -77,10 +84,8 @@ const sourceAt = (repository: string, access: Access) =>
   remote.repository(parseReference(`${address}/${project}/${BELOW}/${repository}:1`), access);
 
 async function robotLogins(): Promise<readonly string[]> {
-  const harbor = clientFor(admin);
-  const found = await harbor.project(project, signal);
-  if (found === undefined) throw new Error(`There is no project ${project}`);
-  return (await harbor.robots(found, signal)).map(({ login }) => login);
+  const robots = await clientFor(admin).robots(await projectOf(), signal);
+  return robots.map(({ login }) => login);
 }
 
 async function cleanUp(): Promise<void> {
@@ -223,7 +228,7 @@ describe(foreign === undefined ? "a stand-in for Harbor" : `Harbor ${foreign.add
   test("a robot that is gone is made anew", async () => {
     const before = await prepare();
     const harbor = clientFor(admin);
-    const robots = await harbor.robots(before.project, signal);
+    const robots = await harbor.robots(await projectOf(), signal);
     const { credential } = before.push.access;
     const login = credential?.kind === "password" ? credential.username : "";
     for (const robot of robots) if (robot.login === login) await harbor.deleteRobot(robot, signal);
@@ -233,10 +238,15 @@ describe(foreign === undefined ? "a stand-in for Harbor" : `Harbor ${foreign.add
     await pushImage(targetAt("anew", after.push.access), image);
   });
 
-  test("a wrong password is refused as such", async () => {
+  test("a wrong password stops nothing while the robot is let in, and is refused without one", async () => {
     const credential = { kind: "password", username: "drayage-nobody", password: new Secret("x") };
-    const wrong = { ...admin, credential } as const;
-    const failure = await failureOf(prepare({}, wrong as Access));
+    const wrong = { ...admin, credential } as Access;
+    await prepare();
+    const { push, warnings } = await prepare({}, wrong);
+    expect(warnings.map(({ code }) => code)).toEqual(["harbor-admin-refused"]);
+    const image = await imageToPush([KIB], { seed: "without an admin" });
+    await pushImage(targetAt("without-admin", push.access), image);
+    const failure = await failureOf(prepare({ project: "drayage-none" }, wrong));
     expect([failure.code, failure.transient]).toEqual(["registry-unauthorized", false]);
   });
 });

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Secret } from "#base";
 import { type ApiWorld, serveAgentApi, testUsers } from "#test-support/api-world";
+import { freePort } from "#test-support/docker-registry";
 import { haveClients, runClient } from "#test-support/foreign-client";
 import { deliveryState, siteState } from "#test-support/page-states";
 import { temporaryFolder } from "#test-support/program";
@@ -47,7 +48,7 @@ describe.if(haveClients("prometheus"))("Prometheus", () => {
     const control = { state: () => STATE, counters: () => COUNTERS };
     world = await serveAgentApi({ control, access: users.access, hostnames: null });
     folder = await temporaryFolder();
-    address = `127.0.0.1:${freePort()}`;
+    address = `127.0.0.1:${await freePort()}`;
     await mkdir(join(folder.path, "data"));
     await writeFile(join(folder.path, "token"), `${TOKEN}\n`);
     await writeFile(join(folder.path, "prometheus.yml"), configuration(new URL(world.url).host));
@@ -89,13 +90,6 @@ function configuration(target: string): string {
     `    static_configs: [{ targets: ["${target}"] }]`,
     "",
   ].join("\n");
-}
-
-function freePort(): number {
-  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
-  const { port } = server;
-  void server.stop(true);
-  return port ?? 0;
 }
 
 interface Answer {

@@ -1,19 +1,13 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { temporaryFolder } from "#test-support/program";
 import { startRegistryProgram } from "#test-support/serving-program";
+import { TOOLS_CACHE } from "#test-support/tools-cache";
 
 /** Where `tools/install-conformance.sh` was told to put the suites. */
-const SUITES =
-  process.env["OCI_CONFORMANCE"] ??
-  join(
-    process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
-    "drayage-tools",
-    "oci-conformance",
-  );
+const SUITES = process.env["OCI_CONFORMANCE"] ?? join(TOOLS_CACHE, "oci-conformance");
 
 /** What each suite must be told to try everything. */
 const ENVIRONMENTS: Readonly<Record<string, (address: string) => Record<string, string>>> = {
@@ -42,7 +36,8 @@ for (const [suite, environment] of Object.entries(ENVIRONMENTS)) {
   const isHere = existsSync(program);
   if (!isHere) {
     console.warn(
-      `The conformance suite ${program} is not there: it is left out, and asked by test/e2e/distribution-spec.test.ts`,
+      `The conformance suite ${program} is not there (test:full builds it, where Go's module proxy has it): ` +
+        "it is left out, and test/e2e/distribution-spec.test.ts asks the same",
     );
   }
 

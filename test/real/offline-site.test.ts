@@ -1,6 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { systemClock } from "#base";
@@ -9,6 +8,7 @@ import { OCI_MANIFEST } from "#oci";
 import { openStore } from "#store";
 import { type Containerd, hasContainerd, startContainerd } from "#test-support/containerd";
 import { type CriImages, connectCri } from "#test-support/cri-images";
+import { freePort } from "#test-support/docker-registry";
 import { type Harbor, startHarbor } from "#test-support/harbor";
 import { putBytes, putJson, randomBytes } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
@@ -101,15 +101,6 @@ async function startExternal(folder: string): Promise<ServingProgram> {
   await writeFile(join(folder, "users"), `${EXTERNAL.username}:${hash}\n`);
   const words = ["--read-only", `--htpasswd=${join(folder, "users")}`];
   return startRegistryProgram(join(folder, "external"), words);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 interface Site {

@@ -17,7 +17,7 @@ import { buildImage, putBytes, randomBytes } from "#test-support/images";
 import { temporaryFolder } from "#test-support/program";
 import { imageToPush, pushImage, targetAt } from "#test-support/push-world";
 import { failureOf, remoteWith, signal } from "#test-support/remote-world";
-import { startRegistryProgram } from "#test-support/serving-program";
+import { startEmptyRegistryProgram } from "#test-support/serving-program";
 import { hasZot, startZot } from "#test-support/zot";
 
 const MIB = 1024 * 1024;
@@ -75,24 +75,12 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
   "dray registry serve": {
     isHere: true,
-    start: startEmbedded,
+    start: startEmptyRegistryProgram,
     access: ANONYMOUS,
     hasReferrers: true,
     keepsCutUploads: true,
   },
 };
-
-async function startEmbedded(): Promise<Running> {
-  const folder = await temporaryFolder();
-  const program = await startRegistryProgram(join(folder.path, "data"));
-  return {
-    address: program.address,
-    async [Symbol.asyncDispose]() {
-      await program[Symbol.asyncDispose]();
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let images: DiskStore;
@@ -159,6 +147,8 @@ async function inspect(words: readonly string[], reference: string): Promise<Buf
 const here = Object.entries(KINDS).filter(([, { isHere }]) => isHere);
 const absent = Object.entries(KINDS).filter(([, { isHere }]) => !isHere);
 
+for (const [name] of absent)
+  console.warn(`${name}: the program is not installed, so it is left out`);
 test.skip.each(absent)("%s is left out: the program is not on this machine", () => undefined);
 
 describe.each(here)("%s", (_, kind) => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "#base";
 import { openStore } from "#store";
 import { hasDockerRegistry, startDockerRegistry } from "#test-support/docker-registry";
+import { haveClients, runClient } from "#test-support/foreign-client";
 import { buildImage } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
 import { type ServingProgram, startRegistryProgram } from "#test-support/serving-program";
@@ -30,30 +31,6 @@ beforeAll(async () => {
 
 afterAll(() => images[Symbol.asyncDispose]());
 
-/** Runs a client in a folder of its own, where it finds no configuration of the machine's. */
-async function run(folder: string, ...command: readonly string[]): Promise<string> {
-  const child = Bun.spawn([...command], {
-    cwd: folder,
-    env: {
-      PATH: process.env["PATH"],
-      HOME: folder,
-      XDG_RUNTIME_DIR: folder,
-      DOCKER_CONFIG: folder,
-      REGCTL_CONFIG: join(folder, "regctl.json"),
-    },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [out, err, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}: ${err}${out}`);
-  return out.trim();
-}
-
 interface Site extends AsyncDisposable {
   readonly folder: string;
   readonly dataDir: string;
@@ -70,19 +47,12 @@ async function openSite(): Promise<Site> {
     folder: folder.path,
     dataDir,
     registry,
-    run: (...command) => run(folder.path, ...command),
+    run: (...command) => runClient(folder.path, command),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Suites of clients that are not here are left out, and say so. */
-function describeClient(program: string, suite: () => void): void {
-  const isHere = Bun.which(program) !== null;
-  if (!isHere) console.warn(`${program} is not installed: its tests are left out`);
-  describe.skipIf(!isHere)(program, suite);
 }
 
 /** The blobs of an OCI layout, sorted by digest; each must be what its name says. */
@@ -113,7 +83,7 @@ async function fill(site: Site): Promise<void> {
   }
 }
 
-describeClient("skopeo", () => {
+describe.skipIf(!haveClients("skopeo"))("skopeo", () => {
   test("pushes images, finds them, pulls the same bytes, and deletes them", async () => {
     await using site = await openSite();
     await fill(site);
@@ -169,7 +139,7 @@ describeClient("skopeo", () => {
   });
 });
 
-describeClient("crane", () => {
+describe.skipIf(!haveClients("crane"))("crane", () => {
   test("copies between repositories, validates, lists, tags, and deletes", async () => {
     await using site = await openSite();
     await fill(site);
@@ -212,7 +182,7 @@ describeClient("crane", () => {
   });
 });
 
-describeClient("regctl", () => {
+describe.skipIf(!haveClients("regctl"))("regctl", () => {
   const regctl = async (site: Site) => {
     await site.run("regctl", "registry", "set", "--tls=disabled", site.registry.address);
     return (...words: readonly string[]) => site.run("regctl", ...words);
@@ -275,7 +245,7 @@ describeClient("regctl", () => {
   });
 });
 
-describeClient("oras", () => {
+describe.skipIf(!haveClients("oras"))("oras", () => {
   test("pushes files, pulls them, attaches to them, and discovers what is attached", async () => {
     await using site = await openSite();
     const image = `${site.registry.address}/team/files:v1`;

@@ -5,11 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "#base";
 import { openStore } from "#store";
 import { testCertificates } from "#test-support/certificates";
-import {
-  type DockerRegistry,
-  hasDockerRegistry,
-  startDockerRegistry,
-} from "#test-support/docker-registry";
+import { type DockerRegistry, startDockerRegistry } from "#test-support/docker-registry";
 import { haveClients, runClient } from "#test-support/foreign-client";
 import { PUSHER, startGuardedRegistry } from "#test-support/guarded-registry";
 import { buildImage } from "#test-support/images";
@@ -18,8 +14,7 @@ import { type ServingProgram, startRegistryProgram } from "#test-support/serving
 
 setDefaultTimeout(60_000);
 
-const CAN_RUN = hasDockerRegistry && haveClients("skopeo");
-if (!hasDockerRegistry) console.warn("docker-registry is not installed: its tests are left out");
+const CAN_RUN = haveClients("docker-registry", "skopeo");
 
 /** Everything that differs: one manifest, an index of three platforms, Docker's media types. */
 const IMAGES = {

@@ -5,11 +5,9 @@ import { join } from "node:path";
 import { systemClock } from "#base";
 import { OCI_MANIFEST } from "#oci";
 import { openStore } from "#store";
-import {
-  type DockerRegistry,
-  hasDockerRegistry,
-  startDockerRegistry,
-} from "#test-support/docker-registry";
+import { ageBlobs } from "#test-support/aged-store";
+import { type DockerRegistry, startDockerRegistry } from "#test-support/docker-registry";
+import { haveClients, runClient } from "#test-support/foreign-client";
 import { buildImage } from "#test-support/images";
 import { dray, temporaryFolder } from "#test-support/program";
 import { type ServingProgram, startRegistryProgram } from "#test-support/serving-program";
@@ -56,7 +54,7 @@ async function openSite(source: { readonly address: string }): Promise<Site> {
     folder: folder.path,
     source: source.address,
     store: join(folder.path, "store"),
-    run: (...command) => run(folder.path, command),
+    run: (...command) => runClient(folder.path, command),
     async deliver(...words) {
       const dataDir = words.some((word) => word.startsWith("--data-dir"))
         ? []
@@ -90,29 +88,6 @@ async function openSite(source: { readonly address: string }): Promise<Site> {
     );
   }
   return site;
-}
-
-async function run(folder: string, command: readonly string[]): Promise<string> {
-  const child = Bun.spawn([...command], {
-    cwd: folder,
-    env: {
-      PATH: process.env["PATH"],
-      HOME: folder,
-      XDG_RUNTIME_DIR: folder,
-      DOCKER_CONFIG: folder,
-      COSIGN_PASSWORD: "",
-    },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [out, err, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}: ${err}${out}`);
-  return out.trim();
 }
 
 const digestOf = (text: string) => `sha256:${createHash("sha256").update(text).digest("hex")}`;
@@ -213,12 +188,6 @@ async function platformDigest(site: Site): Promise<string> {
   return index.manifests[0].digest;
 }
 
-function missing(...programs: readonly string[]): boolean {
-  const absent = programs.filter((program) => Bun.which(program) === null);
-  if (absent.length > 0) console.warn(`Left out without ${absent.join(" and ")}`);
-  return absent.length > 0;
-}
-
 interface Source extends AsyncDisposable {
   readonly address: string;
 }
@@ -230,48 +199,42 @@ const SOURCES: Readonly<Record<string, () => Promise<Source>>> = {
 };
 
 describe.each(Object.entries(SOURCES))("from %s", (_, start) => {
-  const isLeftOut = !hasDockerRegistry || missing("skopeo", "crane", "oras");
+  const isLeftOut = !haveClients("docker-registry", "skopeo", "crane", "oras");
 
   test.skipIf(isLeftOut)(
     "signatures and all that is attached come along, and are found at the site when it is alone",
     async () => {
-      const source = await start();
-      let site: Site | undefined;
-      try {
-        site = await openSite(source);
-        const image = `${source.address}/${APP}`;
-        const tag = await signLikeCosign(source.address, APP);
-        const attestation = await signLikeCosign(source.address, APP, "att");
-        const ofTheOs = await signLikeCosign(source.address, OS);
-        const sbom = await attach(site, SBOM_TYPE, image);
-        await attach(site, SIGNATURE_TYPE, `${image.replace(/:v1$/, "")}@${sbom}`);
-        const platform = await platformDigest(site);
-        await attach(site, SCAN_TYPE, `${image.replace(/:v1$/, "")}@${platform}`);
-        const known = await discover(site, image);
-        const ofPlatform = await discover(site, `${image.replace(/:v1$/, "")}@${platform}`);
-        expect([known.length, ofPlatform.length]).toEqual([2, 1]);
-        const bytes = await site.run("crane", "--insecure", "manifest", image.replace(/v1$/, tag));
+      await using source = await start();
+      await using site = await openSite(source);
+      const image = `${source.address}/${APP}`;
+      const tag = await signLikeCosign(source.address, APP);
+      const attestation = await signLikeCosign(source.address, APP, "att");
+      const ofTheOs = await signLikeCosign(source.address, OS);
+      const sbom = await attach(site, SBOM_TYPE, image);
+      await attach(site, SIGNATURE_TYPE, `${image.replace(/:v1$/, "")}@${sbom}`);
+      const platform = await platformDigest(site);
+      await attach(site, SCAN_TYPE, `${image.replace(/:v1$/, "")}@${platform}`);
+      const known = await discover(site, image);
+      const ofPlatform = await discover(site, `${image.replace(/:v1$/, "")}@${platform}`);
+      expect([known.length, ofPlatform.length]).toEqual([2, 1]);
+      const bytes = await site.run("crane", "--insecure", "manifest", image.replace(/v1$/, tag));
 
-        await site.deliver();
-        await source[Symbol.asyncDispose]();
+      await site.deliver();
+      await source[Symbol.asyncDispose]();
 
-        await using served = await startRegistryProgram(site.store);
-        const here = servedAs(site, served, APP);
-        const crane = (...words: readonly string[]) => site?.run("crane", "--insecure", ...words);
-        expect(await discover(site, here)).toEqual(known);
-        expect(await discover(site, `${here.replace(/:v1$/, "")}@${platform}`)).toEqual(ofPlatform);
-        expect(await crane("manifest", here.replace(/v1$/, tag))).toBe(bytes);
-        await expectWhole(site, here.replace(/v1$/, attestation));
-        await expectWhole(site, servedAs(site, served, OS).replace(/v1$/, ofTheOs));
-        await site.run("oras", "pull", "--plain-http", `${here.replace(/:v1$/, "")}@${sbom}`);
-        expect(await readFile(join(site.folder, "file.json"), "utf8")).toContain(SBOM_TYPE);
+      await using served = await startRegistryProgram(site.store);
+      const here = servedAs(site, served, APP);
+      const crane = (...words: readonly string[]) => site.run("crane", "--insecure", ...words);
+      expect(await discover(site, here)).toEqual(known);
+      expect(await discover(site, `${here.replace(/:v1$/, "")}@${platform}`)).toEqual(ofPlatform);
+      expect(await crane("manifest", here.replace(/v1$/, tag))).toBe(bytes);
+      await expectWhole(site, here.replace(/v1$/, attestation));
+      await expectWhole(site, servedAs(site, served, OS).replace(/v1$/, ofTheOs));
+      await site.run("oras", "pull", "--plain-http", `${here.replace(/:v1$/, "")}@${sbom}`);
+      expect(await readFile(join(site.folder, "file.json"), "utf8")).toContain(SBOM_TYPE);
 
-        const verified = await dray(["verify", "-d", site.store, "-o", "json"]);
-        expect(verified.exitCode).toBe(0);
-      } finally {
-        await source[Symbol.asyncDispose]();
-        await site?.[Symbol.asyncDispose]();
-      }
+      const verified = await dray(["verify", "-d", site.store, "-o", "json"]);
+      expect(verified.exitCode).toBe(0);
     },
   );
 
@@ -294,34 +257,29 @@ describe.each(Object.entries(SOURCES))("from %s", (_, start) => {
   test.skipIf(isLeftOut)(
     "a stick brings them to a site that is alone, and gc leaves them there",
     async () => {
-      const source = await start();
-      let site: Site | undefined;
-      try {
-        site = await openSite(source);
-        const image = `${source.address}/${APP}`;
-        const tag = await signLikeCosign(source.address, APP);
-        const sbom = await attach(site, SBOM_TYPE, image);
-        await attach(site, SIGNATURE_TYPE, `${image.replace(/:v1$/, "")}@${sbom}`);
-        const known = await discover(site, image);
-        const stick = join(site.folder, "stick");
-        await site.deliver(`--data-dir=${stick}`);
-        await source[Symbol.asyncDispose]();
-        await site.deliver(`--from=${stick}`);
-        const gc = await dray(["gc", "-d", site.store, "-o", "json"]);
-        expect(gc.exitCode).toBe(0);
-        await using served = await startRegistryProgram(site.store);
-        const here = servedAs(site, served, APP);
-        expect(await discover(site, here)).toEqual(known);
-        await expectWhole(site, here.replace(/v1$/, tag));
-      } finally {
-        await source[Symbol.asyncDispose]();
-        await site?.[Symbol.asyncDispose]();
-      }
+      await using source = await start();
+      await using site = await openSite(source);
+      const image = `${source.address}/${APP}`;
+      const tag = await signLikeCosign(source.address, APP);
+      const sbom = await attach(site, SBOM_TYPE, image);
+      await attach(site, SIGNATURE_TYPE, `${image.replace(/:v1$/, "")}@${sbom}`);
+      const known = await discover(site, image);
+      const stick = join(site.folder, "stick");
+      await site.deliver(`--data-dir=${stick}`);
+      await source[Symbol.asyncDispose]();
+      await site.deliver(`--from=${stick}`);
+      await ageBlobs(site.store);
+      const gc = await dray(["gc", "-d", site.store, "-o", "json"]);
+      expect(gc.exitCode).toBe(0);
+      await using served = await startRegistryProgram(site.store);
+      const here = servedAs(site, served, APP);
+      expect(await discover(site, here)).toEqual(known);
+      await expectWhole(site, here.replace(/v1$/, tag));
     },
   );
 });
 
-test.skipIf(!hasDockerRegistry || missing("skopeo", "oras"))(
+test.skipIf(!haveClients("docker-registry", "skopeo", "oras"))(
   "a site that wants none of it gets none of it",
   async () => {
     await using source: DockerRegistry = await startDockerRegistry();
@@ -335,7 +293,7 @@ test.skipIf(!hasDockerRegistry || missing("skopeo", "oras"))(
   },
 );
 
-test.skipIf(!hasDockerRegistry || missing("skopeo", "cosign"))(
+test.skipIf(!haveClients("docker-registry", "skopeo", "cosign"))(
   "cosign verifies at the site what it signed at the source",
   async () => {
     const source = await startDockerRegistry();

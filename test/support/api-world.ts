@@ -1,7 +1,8 @@
 import { type Secret, systemClock } from "#base";
 import type { SiteState } from "#daemon";
 import type { AgentControl } from "../../src/daemon/control.ts";
-import { type OpenApiDocument, openApiDocument, type Schema } from "../../src/daemon/openapi.ts";
+import { type OpenApiDocument, openApiDocument } from "../../src/daemon/openapi.ts";
+import type { Schema } from "../../src/daemon/openapi-schema.ts";
 import { PAGE_POLICY, pageAssets } from "../../src/daemon/page/page.ts";
 import { type ApiAccess, unguardedAccess, userAccess } from "../../src/daemon/server/access.ts";
 import { type ApiOptions, createApi } from "../../src/daemon/server/api.ts";
@@ -50,6 +51,7 @@ export function controlWith(agent: AgentControl, patch: Partial<AgentControl>): 
     images: (role) => agent.images(role),
     explain: (role, reference) => agent.explain(role, reference),
     plan: (role) => agent.plan(role),
+    isReadyOffline: () => agent.isReadyOffline(),
     proof: () => agent.proof(),
     journal: (page) => agent.journal(page),
     uplink: (hours) => agent.uplink(hours),

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TOOLS_CACHE } from "./tools-cache.ts";
 
 /** Whether the machine has it. Debian's packages are `containerd` and `runc`. */
 export const hasContainerd: boolean = ["containerd", "ctr", "runc"].every(
@@ -11,7 +12,7 @@ export const hasContainerd: boolean = ["containerd", "ctr", "runc"].every(
 
 /** A containerd that was built with Go and lies outside of the checkout, as `containerd-v2.1.4`. */
 export function builtContainerd(version: string): string | undefined {
-  const folder = join(homedir(), ".cache", "drayage-tools", `containerd-${version}`);
+  const folder = join(TOOLS_CACHE, `containerd-${version}`);
   return existsSync(join(folder, "containerd")) ? folder : undefined;
 }
 

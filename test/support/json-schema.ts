@@ -1,4 +1,4 @@
-import type { Schema } from "../../src/daemon/openapi.ts";
+import type { Schema } from "../../src/daemon/openapi-schema.ts";
 
 /** What a schema of the document may say; anything else is a mistake in the document. */
 const KEYWORDS: ReadonlySet<string> = new Set([

@@ -82,6 +82,7 @@ export function createMemorySite(clock: Clock): MemorySite {
       const text = "42 files changed";
       return { outcome: "done", steps: [{ name: "redirect", outcome: "done", text }] };
     },
+    drift: async () => [],
     async keep(revisions) {
       site.kept = Object.fromEntries(
         Object.entries(revisions).flatMap(([role, one]) => (one ? [[role, one.id]] : [])),
@@ -204,6 +205,7 @@ export function createMemorySite(clock: Clock): MemorySite {
 /** Looks that change nothing, and of which there are many. */
 const SILENT = new Set([
   "ways",
+  "drift",
   "changed",
   "recall",
   "planDocument",

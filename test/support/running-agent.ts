@@ -14,7 +14,7 @@ export interface RunningAgent extends AsyncDisposable {
   /** Oldest first. */
   journal(): Promise<readonly JournalEntry[]>;
   /** Waits until the site is so; throws with the log when the agent ends, or it never is. */
-  until(what: string, isSo: (state: SiteState) => boolean): Promise<SiteState>;
+  until(what: string, isSo: (state: SiteState) => boolean | Promise<boolean>): Promise<SiteState>;
 }
 
 /** More than any of it takes on a busy machine. */
@@ -63,7 +63,7 @@ export async function startAgentProgram(
       let last: SiteState | undefined;
       while (performance.now() < overMs) {
         last = await state().catch(() => undefined);
-        if (last !== undefined && isSo(last)) return last;
+        if (last !== undefined && (await isSo(last))) return last;
         if (child.exitCode !== null) break;
         await Bun.sleep(30);
       }

@@ -1,4 +1,5 @@
-import { startDray } from "./program.ts";
+import { join } from "node:path";
+import { startDray, temporaryFolder } from "./program.ts";
 
 /** `dray registry serve`, running until it is disposed of. */
 export interface ServingProgram extends AsyncDisposable {
@@ -59,4 +60,13 @@ export async function startRegistryProgram(
     kill: () => end("SIGKILL"),
     [Symbol.asyncDispose]: () => end("SIGTERM"),
   };
+}
+
+/** `dray registry serve` with nothing in it, in a folder of its own that is gone with it. */
+export async function startEmptyRegistryProgram(): Promise<ServingProgram> {
+  await using undo = new AsyncDisposableStack();
+  const folder = undo.use(await temporaryFolder());
+  const program = undo.use(await startRegistryProgram(join(folder.path, "data")));
+  const stack = undo.move();
+  return { ...program, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
