@@ -286,7 +286,8 @@ tell_next() {
 
 uninstall_all() {
   [ -f "$root$record" ] || fail "Cannot uninstall: $root$record is not there, so nothing was installed with --prefix $prefix" "Name the prefix that it was installed with"
-  if systemd_runs && is_recorded "$unit"; then
+  # After an upgrade that found it edited, only the new one beside it is recorded.
+  if systemd_runs && { is_recorded "$unit" || is_recorded "$unit.new"; }; then
     systemctl --quiet disable --now drayage 2>/dev/null || :
   fi
   remove_leftovers
