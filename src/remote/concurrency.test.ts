@@ -3,16 +3,20 @@ import fc from "fast-check";
 import { createManualClock } from "#test-support/clock";
 import { Concurrency } from "./concurrency.ts";
 
+/** A delivery has so many, and keeps some of them for small content. */
+const PLACES_OF_ALL = 20;
+
 /** Lets a host serve for some seconds; `bytesPerMs` of it with so many transfers at once. */
 function serve(
   { clock, concurrency }: World,
   seconds: number,
   bytesPerMs: (places: number) => number,
+  kept = 0,
 ): void {
   for (let ms = 0; ms < seconds * 1000; ms += 50) {
     clock.advance(50);
     const { places } = concurrency;
-    concurrency.received(50 * bytesPerMs(places), places);
+    concurrency.received(50 * bytesPerMs(places), Math.min(places, PLACES_OF_ALL - kept));
   }
 }
 
@@ -75,6 +79,13 @@ describe("places", () => {
     serve(world, 120, limitedPerConnection(useful));
     expect(world.concurrency.places).toBeGreaterThanOrEqual(useful);
     expect(world.concurrency.places).toBeLessThanOrEqual(Math.max(5, useful + 2));
+  });
+
+  test("are judged also where some are kept for what is small", () => {
+    const world = createWorld();
+    world.concurrency.expectSlow();
+    serve(world, 120, limitedPerConnection(4), 2);
+    expect(world.concurrency.places).toBeLessThanOrEqual(5);
   });
 
   test("are not given on trust once something is known of the host", () => {

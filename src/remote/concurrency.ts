@@ -12,6 +12,12 @@ const KEPT_PART = 0.9;
 const WINDOW_MS = 1_000;
 const WINDOW_FIRST_MS = 500;
 
+/**
+ * A window says something of its places when so much of them is in use at any time: one is free for a
+ * moment whenever a request is over, and some are kept for small content.
+ */
+const FULL_PART = 0.85;
+
 /** A window so many times longer was no transfer but a pause, and says nothing of the link. */
 const WINDOW_TIMES_MAX = 4;
 
@@ -69,7 +75,7 @@ export class Concurrency {
     const nowMs = this.#clock.monotonic();
     this.#windowBeganMs ??= nowMs;
     this.#windowBytes += bytes;
-    this.#isWindowFull &&= inUse === this.#places;
+    this.#isWindowFull &&= inUse >= this.#places * FULL_PART;
     const windowMs = nowMs - this.#windowBeganMs;
     const wantedMs = this.#isBeginning ? WINDOW_FIRST_MS : WINDOW_MS;
     if (windowMs < wantedMs) return;
