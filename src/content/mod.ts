@@ -53,3 +53,4 @@ export {
   fetchVerified,
   type Verifier,
 } from "./verify.ts";
+export { childrenIn, taggedIn } from "./walk.ts";

@@ -1,18 +1,9 @@
 import { readdirSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { isFailure } from "#base";
-import { fetchVerified, type Page } from "#content";
+import { childrenIn, taggedIn } from "#content";
 import type { DiskUse, Revision } from "#daemon";
-import {
-  childrenOf,
-  type Descriptor,
-  type Digest,
-  isIndexType,
-  isManifestType,
-  parseDocument,
-  tryParseDigest,
-} from "#oci";
+import { type Descriptor, type Digest, tryParseDigest } from "#oci";
 import { formatReference } from "#reference";
 import type { DiskStore } from "#store";
 
@@ -86,44 +77,13 @@ async function* reached(
       if (seen.has(next.digest)) continue;
       seen.add(next.digest);
       yield next.digest;
-      waiting.push(...(await childrenIn(store, next)));
+      waiting.push(...(await childrenIn(store, next, { signal: NEVER })));
     }
   }
 }
-
-async function childrenIn(store: DiskStore, content: Descriptor): Promise<readonly Descriptor[]> {
-  const { mediaType } = content;
-  if (!isManifestType(mediaType) && !isIndexType(mediaType)) return [];
-  try {
-    const bytes = await fetchVerified(store, content, { signal: NEVER });
-    return childrenOf(parseDocument(bytes, mediaType));
-  } catch (error) {
-    if (isFailure(error)) return [];
-    throw error;
-  }
-}
-
-const PAGE_ENTRIES = 1_000;
 
 async function* pushedIn({ repositories }: DiskStore): AsyncGenerator<Descriptor> {
-  for await (const repository of pages((page) => repositories.list(page))) {
-    for await (const tag of pages((page) => repositories.tags(repository, page))) {
-      const descriptor = await repositories.tag(repository, tag);
-      if (descriptor !== undefined) yield descriptor;
-    }
-  }
-}
-
-async function* pages(
-  list: (page: Page) => Promise<readonly string[] | undefined>,
-): AsyncGenerator<string> {
-  for (let page: Page = { limit: PAGE_ENTRIES }; ; ) {
-    const entries = (await list(page)) ?? [];
-    yield* entries;
-    const after = entries.at(-1);
-    if (after === undefined || entries.length < PAGE_ENTRIES) return;
-    page = { limit: PAGE_ENTRIES, after };
-  }
+  for await (const { descriptor } of taggedIn(repositories)) yield descriptor;
 }
 
 function blobsIn(dataDir: string): Map<Digest, number> {
