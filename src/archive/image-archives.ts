@@ -17,6 +17,7 @@ import {
   invalid,
   type Member,
   ofArchive,
+  openImageArchive,
   requireFewHoles,
 } from "./image-archive.ts";
 import { findFiles, type ImageFile, streamFiles } from "./image-files.ts";
@@ -87,7 +88,7 @@ export async function findImageArchives(
   for (const [path, parts] of layoutsIn(files)) {
     const open = (call: CallOptions) =>
       layoutMembers({ fetcher, layers }, path, parts, { ...options, ...call });
-    found.push(await judged(path, parts, () => indexImageArchive(open(options), open)));
+    found.push(await judged(path, parts, () => openImageArchive(open, options)));
   }
   return found.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
