@@ -49,7 +49,6 @@ const CALLS: Readonly<Record<string, (client: HarborClient) => Promise<unknown>>
   createRobot: (client) => client.createRobot({ name: "r", description: "", permission }, signal),
   updateRobot: (client) => client.updateRobot(robot, permission, signal),
   rotateSecret: (client) => client.rotateSecret(robot, signal),
-  deleteRobot: (client) => client.deleteRobot(robot, signal),
 };
 
 describe.each(Object.entries(CALLS))("%s", (_, call) => {

@@ -257,13 +257,6 @@ export class HarborClient {
     return new Secret(changed.text("secret"));
   }
 
-  /** It may be gone already. */
-  async deleteRobot({ id, login }: HarborRobot, signal: AbortSignal): Promise<void> {
-    const task = `delete the robot account ${quoted(login)}`;
-    const path = `${API}/robots/${id}`;
-    this.#expect(await this.#send({ method: "DELETE", path, task, signal }), [200, 404], task);
-  }
-
   #context(task: string): ReadContext {
     return { harbor: this.address, task };
   }

@@ -97,7 +97,7 @@ async function cleanUp(): Promise<void> {
   );
   for (const robot of await harbor.robots(found, signal)) {
     if (ours.some((name) => robot.login.endsWith(`+${name}`))) {
-      await harbor.deleteRobot(robot, signal);
+      await operator.removeRobot(robot.id);
     }
   }
   await operator.removeImmutableRules(found.id, `${BELOW}/fixed`);
@@ -231,7 +231,7 @@ describe(foreign === undefined ? "a stand-in for Harbor" : `Harbor ${foreign.add
     const robots = await harbor.robots(await projectOf(), signal);
     const { credential } = before.push.access;
     const login = credential?.kind === "password" ? credential.username : "";
-    for (const robot of robots) if (robot.login === login) await harbor.deleteRobot(robot, signal);
+    for (const robot of robots) if (robot.login === login) await operator.removeRobot(robot.id);
     const after = await prepare();
     expect(await robotLogins()).toContain(login);
     const image = await imageToPush([KIB], { seed: "anew" });

@@ -91,6 +91,10 @@ export class HarborOperator {
     }
   }
 
+  async removeRobot(robot: number): Promise<void> {
+    await this.#ask("DELETE", `/robots/${robot}`);
+  }
+
   async removeProject(project: number): Promise<void> {
     await this.#ask("DELETE", `/projects/${project}`);
   }
