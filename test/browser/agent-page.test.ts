@@ -42,7 +42,7 @@ test.skipIf(!hasChromium)(
   "an operator signs in on the agent's own page, sees the site, pauses it, and sees that too",
   async () => {
     const users = testUsers();
-    await using world = await serveAgentApi({ access: users.access, hostnames: null });
+    await using world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
     const { context, page, complaints } = await visit(world);
     await signIn(page, "anna", "wrong");
     await page.getByText("the user or the password is wrong").waitFor();

@@ -46,7 +46,7 @@ describe.if(haveClients("prometheus"))("Prometheus", () => {
   beforeAll(async () => {
     const users = testUsers({ metricsToken: () => new Secret(TOKEN) });
     const control = { state: () => STATE, counters: () => COUNTERS };
-    world = await serveAgentApi({ control, access: users.access, hostnames: null });
+    world = await serveAgentApi({ control, access: users.access, isLoopbackOnly: false });
     folder = await temporaryFolder();
     address = `127.0.0.1:${await freePort()}`;
     await mkdir(join(folder.path, "data"));

@@ -5,7 +5,7 @@ import { type OpenApiDocument, openApiDocument } from "../../src/daemon/openapi.
 import type { Schema } from "../../src/daemon/openapi-schema.ts";
 import { PAGE_POLICY, pageAssets } from "../../src/daemon/page/page.ts";
 import { type ApiAccess, unguardedAccess, userAccess } from "../../src/daemon/server/access.ts";
-import { type ApiOptions, createApi } from "../../src/daemon/server/api.ts";
+import { createApi } from "../../src/daemon/server/api.ts";
 import { serveOnAddress } from "../../src/daemon/server/serve.ts";
 import { type AgentWorld, type AgentWorldOptions, startAgent } from "./agent-world.ts";
 import { createManualClock, type ManualClock } from "./clock.ts";
@@ -65,7 +65,7 @@ export function controlWith(agent: AgentControl, patch: Partial<AgentControl>): 
 export interface ApiWorldOptions {
   readonly agent?: AgentWorldOptions;
   readonly access?: ApiAccess;
-  readonly hostnames?: ApiOptions["hostnames"];
+  readonly isLoopbackOnly?: boolean;
   /** In place of what the agent does itself. */
   readonly control?: Partial<AgentControl>;
 }
@@ -81,7 +81,7 @@ export async function serveAgentApi(options: ApiWorldOptions = {}): Promise<ApiW
     page: pageAssets(),
     pagePolicy: PAGE_POLICY,
     access: options.access ?? unguardedAccess(),
-    hostnames: options.hostnames === undefined ? new Set() : options.hostnames,
+    isLoopbackOnly: options.isLoopbackOnly ?? true,
     clock: systemClock,
     onError: (error) => errors.push(error),
   });

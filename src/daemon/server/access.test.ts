@@ -59,7 +59,10 @@ describe("who may do what", () => {
   test.each(Object.entries(EXPECTED))("%s is answered %j", async (key, expected) => {
     const [method = "", path = ""] = key.split(" ");
     for (const [i, user] of [undefined, "rita", "anna"].entries()) {
-      await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+      await using world = await serveAgentApi({
+        access: testUsers().access,
+        isLoopbackOnly: false,
+      });
       const init = {
         method,
         headers: {
@@ -74,13 +77,13 @@ describe("who may do what", () => {
   });
 
   test("the page itself is open to everybody: it has the form to log in", async () => {
-    await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+    await using world = await serveAgentApi({ access: testUsers().access, isLoopbackOnly: false });
     expect((await fetch(`${world.url}/`)).status).toBe(200);
     expect((await fetch(`${world.url}/login.js`)).status).toBe(200);
   });
 
   test("an action is in the journal with its user", async () => {
-    await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+    await using world = await serveAgentApi({ access: testUsers().access, isLoopbackOnly: false });
     await world.ask("/api/v1/actions/pause", { method: "POST", as: "anna" });
     const { json } = await world.ask("/api/v1/journal?limit=1", { as: "rita" });
     expect([json[0].kind, json[0].by]).toEqual(["action", "anna"]);
@@ -97,7 +100,7 @@ describe("who may do what", () => {
 describe("a session", () => {
   async function open() {
     const users = testUsers();
-    const world = await serveAgentApi({ access: users.access, hostnames: null });
+    const world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
     const cookie = await cookieOf(world, "anna");
     const me = async () => (await world.ask("/api/v1/me", { headers: { cookie } })).json;
     return { users, world, cookie, me };
@@ -160,7 +163,7 @@ describe("a session", () => {
 
   test("is one of a thousand: the one that was not used for the longest goes", async () => {
     const users = testUsers();
-    await using world = await serveAgentApi({ access: users.access, hostnames: null });
+    await using world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
     const first = await cookieOf(world, "anna");
     const second = await cookieOf(world, "anna");
     const roleOf = async (cookie: string) =>
@@ -177,7 +180,10 @@ describe("a session", () => {
   test.each(["", "drayage=", "drayage=guess", `drayage=${"A".repeat(43)}`, "x=y; drayage"])(
     "is not what the cookie %j names",
     async (cookie) => {
-      await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+      await using world = await serveAgentApi({
+        access: testUsers().access,
+        isLoopbackOnly: false,
+      });
       expect((await world.ask("/api/v1/site", { headers: { cookie } })).status).toBe(401);
     },
   );
@@ -186,7 +192,7 @@ describe("a session", () => {
 describe("a password", () => {
   test("that is wrong is told of no more than that, and the journal's teller hears of it", async () => {
     const users = testUsers();
-    await using world = await serveAgentApi({ access: users.access, hostnames: null });
+    await using world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
     const wrong = await login(world, "anna", "hunter2");
     const nobody = await login(world, "nobody", "hunter2");
     expect([wrong.status, wrong.json.error.code]).toEqual([401, "login-failed"]);
@@ -198,13 +204,16 @@ describe("a password", () => {
   test.each([{ user: "anna" }, { user: "", password: "" }, { user: 1, password: 2 }, {}])(
     "that is not there is asked for: %j",
     async (body) => {
-      await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+      await using world = await serveAgentApi({
+        access: testUsers().access,
+        isLoopbackOnly: false,
+      });
       expect((await world.ask(LOGIN, { method: "POST", body })).status).toBe(400);
     },
   );
 
   test("is asked for by Basic of a program, but not of a browser, which has the page", async () => {
-    await using world = await serveAgentApi({ access: testUsers().access, hostnames: null });
+    await using world = await serveAgentApi({ access: testUsers().access, isLoopbackOnly: false });
     const program = await world.ask("/api/v1/site");
     expect(program.headers.get("www-authenticate")).toMatch(/^Basic /);
     const headers = { "sec-fetch-mode": "cors", "sec-fetch-site": "same-origin" };
@@ -214,7 +223,7 @@ describe("a password", () => {
 
   test("that is guessed is slowed down, also when many guesses come at once", async () => {
     const users = testUsers();
-    await using world = await serveAgentApi({ access: users.access, hostnames: null });
+    await using world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
     const guesses = Array.from({ length: 20 }, (_, i) => login(world, `user-${i}`, "guess"));
     const statuses = (await Promise.all(guesses)).map(({ status }) => status);
     expect(statuses.filter((status) => status === 401)).toHaveLength(5);
@@ -233,7 +242,7 @@ describe("the metrics", () => {
 
   async function withToken(): Promise<ApiWorld> {
     const users = testUsers({ metricsToken: () => new Secret(TOKEN) });
-    return serveAgentApi({ access: users.access, hostnames: null });
+    return serveAgentApi({ access: users.access, isLoopbackOnly: false });
   }
 
   test("have a token of their own, which opens nothing else", async () => {

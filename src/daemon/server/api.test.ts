@@ -339,7 +339,7 @@ describe("health", () => {
 });
 
 test("whatever is sent, the agent answers with something else than a fault of its own", async () => {
-  await using world = await serveAgentApi({ hostnames: null });
+  await using world = await serveAgentApi({ isLoopbackOnly: false });
   const { hostname, port } = new URL(world.url);
   // The arbitraries that fast-check has for URLs take a second to make.
   const inTarget = fc.string({

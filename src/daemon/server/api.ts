@@ -6,7 +6,7 @@ import { type Answer, packed, unlessKnown } from "./answer.ts";
 import { Events } from "./events.ts";
 import { problemAnswer } from "./problem.ts";
 import { type Asked, ROUTES, type Route } from "./routes.ts";
-import { demandHost, demandSameSite } from "./same-site.ts";
+import { demandLoopbackHost, demandSameSite } from "./same-site.ts";
 
 /** What an API is made of. */
 export interface ApiOptions {
@@ -16,8 +16,8 @@ export interface ApiOptions {
   /** The policy that the page is served with. */
   readonly pagePolicy: string;
   readonly access: ApiAccess;
-  /** Names beside those of loopback that it answers for; null: for any, as behind a socket or a login. */
-  readonly hostnames: ReadonlySet<string> | null;
+  /** Whether it answers for names of loopback alone: not behind a socket, nor behind a login. */
+  readonly isLoopbackOnly: boolean;
   readonly clock: Clock;
   /** Told of what is answered with a 500. */
   readonly onError: (error: unknown) => void;
@@ -34,7 +34,7 @@ export interface Api {
 
 /** An API that answers from an agent. Every answer has the headers that keep a browser from harm. */
 export function createApi(options: ApiOptions): Api {
-  const { control, page, pagePolicy, access, hostnames, clock, onError } = options;
+  const { control, page, pagePolicy, access, isLoopbackOnly, clock, onError } = options;
   const events = new Events({ control, clock });
   const assets = new Map(page.map((asset) => [asset.path, asset]));
   const requests = new Map<number, number>();
@@ -44,7 +44,7 @@ export function createApi(options: ApiOptions): Api {
   };
 
   async function answer(request: Request, client: string): Promise<Answer> {
-    if (hostnames !== null) demandHost(request, hostnames);
+    if (isLoopbackOnly) demandLoopbackHost(request);
     const { pathname, searchParams: query } = targetOf(request);
     const asset = assets.get(pathname);
     if (asset !== undefined) {

@@ -35,7 +35,7 @@ export function socketDoor(path: string, { control, clock, onError }: DoorOption
     name: "socket",
     async run(signal, onListening) {
       const access = unguardedAccess();
-      const page = { page: [], pagePolicy: PAGE_POLICY, hostnames: null };
+      const page = { page: [], pagePolicy: PAGE_POLICY, isLoopbackOnly: false };
       const api = createApi({ ...{ control, access, clock, onError }, ...page });
       await using server = await serveOnSocket(api, path);
       onListening(server.address);
@@ -48,8 +48,6 @@ export function socketDoor(path: string, { control, clock, onError }: DoorOption
 export interface AddressDoorOptions extends DoorOptions {
   readonly hostname: string;
   readonly port: number;
-  /** Names beside loopback's that it answers for where nobody has to log in. */
-  readonly hostnames?: readonly string[];
   readonly tls?: CertificateFiles;
   /** An htpasswd file; without one everybody who reaches the door operates. */
   readonly usersFile?: string;
@@ -65,7 +63,7 @@ export interface AddressDoorOptions extends DoorOptions {
  * `registry-certificate`, `htpasswd-unreadable`, `htpasswd-invalid` or `metrics-token`.
  */
 export function addressDoor(options: AddressDoorOptions): Part {
-  const { control, clock, onError, hostname, port, tls, hostnames = [] } = options;
+  const { control, clock, onError, hostname, port, tls } = options;
   return {
     name: "api",
     async run(signal, onListening) {
@@ -73,11 +71,10 @@ export function addressDoor(options: AddressDoorOptions): Part {
         options.usersFile === undefined ? undefined : await openHtpasswd(options.usersFile);
       refuseExposure(hostname, { hasTls: tls !== undefined, hasUsers: users !== undefined });
       const access = users === undefined ? unguardedAccess() : accessFor(users, options, signal);
-      const names = new Set(hostnames.map((name) => name.toLowerCase()));
       const api = createApi({
         ...{ control, access, clock, onError },
         ...{ page: pageAssets(), pagePolicy: PAGE_POLICY },
-        hostnames: users === undefined ? names : null,
+        isLoopbackOnly: users === undefined,
       });
       const certificate = tls && readCertificate(tls);
       await using server = serveOnAddress({

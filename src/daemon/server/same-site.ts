@@ -2,16 +2,15 @@ import { Failure, quoted } from "#base";
 import { isLoopback } from "#registry";
 
 /**
- * Refuses names that are not this agent's. A page elsewhere can have its own name resolve to this machine
+ * Refuses names that are not of loopback. A page elsewhere can have its own name resolve to this machine
  * (DNS rebinding), and is of one origin with the agent then; but the name is in what the browser sends.
  *
- * @param hostnames further names, in lower case
  * @throws {Failure} `host-unknown`
  */
-export function demandHost({ headers }: Request, hostnames: ReadonlySet<string>): void {
+export function demandLoopbackHost({ headers }: Request): void {
   const host = headers.get("host") ?? "";
   const name = host.replace(/:\d{1,5}$/, "").toLowerCase();
-  if (isLoopback(name) || hostnames.has(name)) return;
+  if (isLoopback(name)) return;
   throw new Failure({
     code: "host-unknown",
     message: `Cannot answer for ${quoted(host)}: it is no name of this agent, expected 127.0.0.1 or localhost`,
