@@ -17,15 +17,8 @@ import {
   parseDocument,
   selectPlatform,
 } from "#oci";
-import type { CallOptions, Fetcher } from "./ports.ts";
+import type { CallOptions, Fetcher, GraphDocument } from "./ports.ts";
 import { fetchVerified } from "./verify.ts";
-
-/** A manifest or index as its publisher wrote it. */
-export interface GraphDocument {
-  readonly descriptor: Descriptor;
-  /** The exact bytes: what is stored and passed on, never written anew (C-63). */
-  readonly bytes: Uint8Array;
-}
 
 /** Everything that one image consists of on one platform. */
 export interface ImageGraph {

@@ -10,7 +10,7 @@ import {
   parseDocument,
 } from "#oci";
 import type { Target } from "./target.ts";
-import { contentMissing, createVerifier } from "./verify.ts";
+import { contentMissing, createVerifier, resolveAndFetch, verifyContent } from "./verify.ts";
 
 /** The repositories of one registry, in memory. */
 export interface MemoryRegistry {
@@ -63,6 +63,9 @@ function targetOf(repository: string, held: Held, open: (name: string) => Held):
       if (found === undefined) throw unknownName(repository, tagOrDigest);
       return found.descriptor;
     },
+    fetchManifest(tagOrDigest, options) {
+      return resolveAndFetch(this, tagOrDigest, options);
+    },
     async fetch(descriptor, { signal, range }) {
       signal.throwIfAborted();
       return streamOf(bytesOf(descriptor).subarray(range?.start, range?.end), signal);
@@ -95,9 +98,7 @@ function targetOf(repository: string, held: Held, open: (name: string) => Held):
     },
     async pushManifest(manifest, bytes, { signal, tag }) {
       signal.throwIfAborted();
-      const verifier = createVerifier(manifest);
-      verifier.update(bytes);
-      verifier.end();
+      verifyContent(manifest, bytes);
       const document = parseDocument(bytes, manifest.mediaType);
       const missing = missingIn(held, document);
       if (missing.length > 0) throw blobUnknown(repository, missing);

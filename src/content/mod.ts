@@ -10,7 +10,6 @@
 export { releaseChunk } from "./chunk.ts";
 export { type CopyOptions, type CopyResult, copyContent, writeContent } from "./copy.ts";
 export {
-  type GraphDocument,
   type ImageGraph,
   platformWarning,
   readImageGraph,
@@ -26,6 +25,7 @@ export type {
   CallOptions,
   Fetcher,
   FetchOptions,
+  GraphDocument,
   Ingest,
   NamedContent,
   ResolveOptions,
@@ -51,6 +51,8 @@ export {
   contentTooShort,
   createVerifier,
   fetchVerified,
+  resolveAndFetch,
   type Verifier,
+  verifyContent,
 } from "./verify.ts";
 export { childrenIn, taggedIn } from "./walk.ts";

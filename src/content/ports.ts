@@ -20,6 +20,13 @@ export interface Resolver {
   resolve(tagOrDigest: string, options: ResolveOptions): Promise<Descriptor>;
 }
 
+/** A manifest or index as its publisher wrote it. */
+export interface GraphDocument {
+  readonly descriptor: Descriptor;
+  /** The exact bytes: what is stored and passed on, never written anew (C-63). */
+  readonly bytes: Uint8Array;
+}
+
 /** Bytes of content, from `start` on and before `end`. */
 export interface ByteRange {
   readonly start: number;
@@ -67,6 +74,15 @@ export interface Source extends Resolver, Fetcher {
    * else waits for the place. Undefined where nothing is known of it.
    */
   readonly spareTransfers?: number | undefined;
+  /**
+   * What a tag or digest stands for, with its bytes: for who does not have them, and would ask for them
+   * as soon as `resolve` had answered. Over a link it is one round trip in place of two. The bytes are the
+   * other side's word, as with `fetch`.
+   *
+   * @throws {Failure} `content-missing` when there is no such tag or digest; `digest-mismatch` when the
+   *   bytes are not what the other side says they are
+   */
+  fetchManifest(tagOrDigest: string, options: ResolveOptions): Promise<GraphDocument>;
   /**
    * The manifests of the repository that refer to this one: signatures, bills of materials. From the
    * registry's own list, else from the fallback tag (C-120, C-121); empty when there are none. A source

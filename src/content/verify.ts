@@ -1,7 +1,7 @@
 import { Failure } from "#base";
 import { type Descriptor, digestAlgorithm, MANIFEST_BYTES_MAX } from "#oci";
 import { createHasher } from "./hash.ts";
-import type { CallOptions, Fetcher } from "./ports.ts";
+import type { CallOptions, Fetcher, GraphDocument, ResolveOptions, Resolver } from "./ports.ts";
 
 /** Compares content with its descriptor while it passes by; the one place that decides what is right. */
 export interface Verifier {
@@ -54,6 +54,32 @@ export async function fetchVerified(
   }
   verifier.end();
   return bytes;
+}
+
+/**
+ * Compares content that is in memory whole with its descriptor.
+ *
+ * @throws {Failure} `content-too-long`, `content-too-short`, `digest-mismatch`
+ */
+export function verifyContent(descriptor: Descriptor, bytes: Uint8Array): void {
+  const verifier = createVerifier(descriptor);
+  verifier.update(bytes);
+  verifier.end();
+}
+
+/**
+ * What a name stands for, with its bytes, verified: `fetchManifest` of a source that is so near that
+ * asking twice costs nothing.
+ *
+ * @throws {Failure} what `resolve` and {@link fetchVerified} throw
+ */
+export async function resolveAndFetch(
+  source: Resolver & Fetcher,
+  tagOrDigest: string,
+  options: ResolveOptions,
+): Promise<GraphDocument> {
+  const descriptor = await source.resolve(tagOrDigest, options);
+  return { descriptor, bytes: await fetchVerified(source, descriptor, options) };
 }
 
 /** The failure of whoever looked for content that is required and is not there. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Failure } from "#base";
 import { createMemoryStore, type Store } from "#content";
+import { parseReference } from "#reference";
 import { createDeliverySite, incompleteNames } from "#test-support/delivery-site";
 import type { Fault, ScriptedRequest } from "#test-support/scripted-world";
 import type { Folder } from "./context.ts";
@@ -131,17 +132,15 @@ describe("deliver()", () => {
       .reduce((sum, { bytes }) => sum + bytes, 0);
     expect(summary).toMatchObject({ bytesMoved: moved, bytesTotal: moved, bytesHere: 0 });
     const manifests = site.world.requests.filter(({ kind }) => kind === "manifest");
-    expect(new Set(manifests.map(({ target }) => target)).size).toBe(manifests.length);
+    const asked = manifests.map(({ repository, target }) => `${repository} ${target}`);
+    expect(new Set(asked).size).toBe(manifests.length);
   });
 
-  test("reads nothing for sizing before the manifests of the provider images are read", async () => {
+  test("asks for the manifests of the provider images before those of others", async () => {
     const site = filledSite();
     await site.run(SITE);
-    const first = site.world.requests.slice(0, 2);
-    expect(first.map(({ kind, repository }) => [kind, repository])).toEqual([
-      ["resolve", "reg.test/os/kairos"],
-      ["manifest", "reg.test/os/kairos"],
-    ]);
+    const manifests = site.world.requests.filter(({ kind }) => kind === "manifest");
+    expect(manifests[0]).toMatchObject({ repository: "reg.test/os/kairos", target: "v1" });
   });
 
   test("takes nothing into the store of what is no image, whatever it calls itself", async () => {
@@ -153,7 +152,10 @@ describe("deliver()", () => {
       {
         openSource: ({ source }) => ({
           ...site.world.open(source),
-          resolve: async () => ({ ...root, mediaType }),
+          fetchManifest: async (tag, options) => {
+            const { bytes } = await site.world.open(source).fetchManifest(tag, options);
+            return { descriptor: { ...root, mediaType }, bytes };
+          },
         }),
       },
     );
@@ -249,7 +251,7 @@ describe("deliver()", () => {
     await site.run({ application: [APP] });
     expect(await site.store.lookup(APP)).toEqual(root);
     const kinds = site.world.requests.map(({ kind }) => kind).join(" ");
-    expect(kinds).toBe("resolve manifest manifest blob blob blob");
+    expect(kinds).toBe("manifest manifest blob blob blob");
   });
 
   test("resolves a tag once, so that a tag that moves meanwhile gives no mixture", async () => {
@@ -268,13 +270,17 @@ describe("deliver()", () => {
 
   test("refuses a registry's word for a digest that the reference does not name", async () => {
     const site = filledSite();
-    const other = site.world.push(CNI, { layers: ["other"] });
+    site.world.push(CNI, { layers: ["other"] });
     const pinned = site.world.push(APP, { layers: ["mine"] });
     const image = `other.test/apps/shop@${pinned.digest}`;
     const { summary } = await site.run(
       { application: [image] },
       {
-        openSource: ({ source }) => ({ ...site.world.open(source), resolve: async () => other }),
+        openSource: ({ source }) => {
+          const open = site.world.open(source);
+          const liar = site.world.open(parseReference(CNI));
+          return { ...open, fetchManifest: (_, options) => liar.fetchManifest("v1", options) };
+        },
       },
     );
     expect(summary.failures[0]?.code).toBe("digest-mismatch");
@@ -540,7 +546,7 @@ describe("deliver() on a bad link", () => {
   test("asks once more for wrong bytes, then names image, registry and digest", async () => {
     for (const kind of ["blob", "manifest"] as const) {
       const site = createDeliverySite();
-      site.world.push(APP, { layers: [] });
+      const root = site.world.push(APP, { layers: [] });
       site.world.fault = (request) => (request.kind === kind ? { kind: "lie" } : undefined);
       const { summary } = await site.run({ application: [APP] });
       const [failure] = summary.failures;
@@ -549,9 +555,22 @@ describe("deliver() on a bad link", () => {
       expect(failure?.code).toBe("digest-mismatch");
       expect(failure?.message).toContain(APP);
       expect(failure?.message).toContain("other.test");
-      expect(failure?.message).toContain(asked[0]?.target ?? "no request");
+      const digest = kind === "manifest" ? root.digest : asked[0]?.target;
+      expect(failure?.message).toContain(digest ?? "no request");
       expect(await site.store.names()).toEqual([]);
     }
+  });
+
+  test("waits for a registry that has answered, if only with the index, and then broke off", async () => {
+    const site = createDeliverySite();
+    site.world.push(APP, { layers: ["a"], platforms: ["linux/amd64"] });
+    // Once while it is read ahead, and once in its turn.
+    let cuts = 2;
+    site.world.fault = ({ kind, target }) =>
+      kind === "manifest" && target !== "v1" && cuts-- > 0 ? UNREACHABLE : undefined;
+    const { summary } = await site.run({ application: [APP] });
+    expect(summary.outcome).toBe("done");
+    expect(site.world.requests.filter(({ target }) => target === "v1")).toHaveLength(1);
   });
 
   test("survives one lie", async () => {

@@ -285,9 +285,9 @@ const AHEAD_MAX = 8;
 const NEVER: AbortSignal = new AbortController().signal;
 
 /**
- * Reads the manifests of all images, those of a stage only after those of the stages before it: what
- * is read for sizing must not stand in the way of what the provider images wait for. A registry that
- * once did not give what it was asked for is left alone until its images have their turn.
+ * Reads the manifests of all images, in the order of the stages but with no pause between them: the
+ * first blob waits for all of them, and each is a round trip and next to no bytes. A registry that once
+ * did not give what it was asked for is left alone until its images have their turn.
  */
 async function readStagesAhead(
   stages: readonly StageWork[],
@@ -301,10 +301,9 @@ async function readStagesAhead(
     await readAhead(work, requests, context);
     if (work.aheadFailure?.transient === true) troubled.add(work.registry);
   };
-  for (const { works } of stages) {
-    // Those that wait are let in also after the end is called for: they see it, and return at once.
-    await settleAll(works.map((work) => ahead.run(NEVER, () => readOne(work))));
-  }
+  const works = stages.flatMap((stage) => stage.works);
+  // Those that wait are let in also after the end is called for: they see it, and return at once.
+  await settleAll(works.map((work) => ahead.run(NEVER, () => readOne(work))));
 }
 
 /**

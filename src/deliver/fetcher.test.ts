@@ -76,6 +76,9 @@ describe("a host that another one fetches for", () => {
     const { summary, events } = await site.deliver();
     expect(summary.outcome).toBe("done");
     expect(site.upstream()).toEqual([]);
+    // What each image stands for, and its manifest with it, by one request.
+    const { requests } = site.world;
+    expect(requests.filter(({ kind }) => kind !== "blob")).toHaveLength(IMAGES.length);
     expect(uplinkBytes(events)).toBe(0);
     expect(await incompleteNames(site.store)).toEqual([]);
     expect(events.some(({ type }) => type === "waiting")).toBe(false);

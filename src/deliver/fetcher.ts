@@ -104,6 +104,14 @@ export function createFetchingHost(options: FetchingHostOptions): FetchingHost {
             () => uplink.resolve(tagOrDigest, options),
           );
         },
+        fetchManifest(tagOrDigest, options) {
+          if (tagOrDigest !== wanted) return near.fetchManifest(tagOrDigest, options);
+          return ask(
+            { image, content: tagOrDigest },
+            () => near.fetchManifest(tagOrDigest, options),
+            () => uplink.fetchManifest(tagOrDigest, options),
+          );
+        },
         fetch(descriptor, options) {
           return ask(
             { image, content: descriptor.digest },

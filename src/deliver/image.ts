@@ -3,6 +3,7 @@ import {
   type GraphDocument,
   type ImageGraph,
   platformWarning,
+  type ResolveOptions,
   readImageGraph,
   type Source,
 } from "#content";
@@ -185,6 +186,9 @@ const NO_SOURCE: Source = {
   resolve: async (tagOrDigest) => {
     throw notCarried(tagOrDigest);
   },
+  fetchManifest: async (tagOrDigest) => {
+    throw notCarried(tagOrDigest);
+  },
   fetch: async (descriptor) => {
     throw notCarried(descriptor.digest);
   },
@@ -292,6 +296,9 @@ export async function writeManifest(
 /**
  * What the image's name stands for. A name that is pinned to a digest needs nobody's word once the
  * store or a folder has it.
+ *
+ * Of a name that neither of them knows the manifest is wanted as well, and comes with the answer. Else it
+ * is most likely the same, and asking only for its digest moves nothing and counts against no quota.
  */
 async function resolveRoot(
   work: ImageWork,
@@ -307,13 +314,15 @@ async function resolveRoot(
   if (carried !== undefined) return carried;
   const isCovered = named !== undefined || (await lookupInFolders(image, context)) !== undefined;
   const isPatient = reader.isPatient && (mustBring || !isCovered);
+  const options: ResolveOptions = { signal, patience: isPatient ? "full" : "brief" };
+  const wanted = tagOrDigest(planned.source);
   const ask = (source: Source) =>
-    requests.run(signal, () =>
-      source.resolve(tagOrDigest(planned.source), {
-        signal,
-        patience: isPatient ? "full" : "brief",
-      }),
-    );
+    requests.run(signal, async () => {
+      if (isCovered) return source.resolve(wanted, options);
+      const manifest = await source.fetchManifest(wanted, options);
+      reader.take(manifest);
+      return manifest.descriptor;
+    });
   const root = await withRetries(ask, { origin: work, isPatient }, context);
   if (pinned === undefined || root.digest === pinned) return root;
   // SEC-6: the pinned digest is the only word that counts, whatever the registry says of it.

@@ -1,5 +1,12 @@
 import { isFailure, type Limiter } from "#base";
-import { type CallOptions, type Fetcher, fetchVerified, type Store } from "#content";
+import {
+  type CallOptions,
+  type Fetcher,
+  fetchVerified,
+  type GraphDocument,
+  type Store,
+  verifyContent,
+} from "#content";
 import { type Descriptor, type Digest, isIndexType, isManifestType } from "#oci";
 import type { DeliveryContext } from "./context.ts";
 import { readFromFolders } from "./folders.ts";
@@ -20,6 +27,12 @@ export interface ManifestReader {
    *   of them; without this, asking for one throws a {@link BlobRefused}.
    */
   fetcher(root: Descriptor, bringConfig?: (config: Descriptor) => Promise<unknown>): Fetcher;
+  /**
+   * Takes in a manifest that came along with what a name stands for, so that it is not asked for again.
+   *
+   * @throws {Failure} `content-too-long`, `content-too-short`, `digest-mismatch`
+   */
+  take(manifest: GraphDocument): void;
   /** Whether the store gave this manifest, whole. */
   isStored(manifest: Descriptor): boolean;
 }
@@ -67,6 +80,10 @@ export function createManifestReader(
         return store.fetch(descriptor, options);
       },
     }),
+    take({ descriptor, bytes }) {
+      verifyContent(descriptor, bytes);
+      read.set(descriptor.digest, { bytes, isStored: false });
+    },
     isStored: ({ digest }) => read.get(digest)?.isStored === true,
   };
   return reader;

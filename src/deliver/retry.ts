@@ -125,6 +125,7 @@ function noteAnswers({ registry, source }: Origin, answering: Set<string>): Sour
   };
   return {
     resolve: (tagOrDigest, options) => noting(source.resolve(tagOrDigest, options)),
+    fetchManifest: (tagOrDigest, options) => noting(source.fetchManifest(tagOrDigest, options)),
     fetch: (descriptor, options) => noting(source.fetch(descriptor, options)),
   };
 }
@@ -136,11 +137,14 @@ export function mayPass({ transient, retryAfterMs }: Failure): boolean {
 
 /** What the verifier found says nothing of where the bytes came from; this does. */
 function wrongContent({ content, origin }: Errand, cause: Failure): Failure {
-  if (content === undefined) return cause;
   const { image, registry } = origin;
+  const what =
+    content === undefined
+      ? `its manifest twice, expected those of the digest that it names. ${cause.message}`
+      : `${content.digest} twice, expected the ${content.size} bytes of that digest`;
   return new Failure({
     code: cause.code,
-    message: `Cannot deliver ${image}: registry ${registry} gave other bytes for ${content.digest} twice, expected the ${content.size} bytes of that digest`,
+    message: `Cannot deliver ${image}: registry ${registry} gave other bytes for ${what}`,
     hint: `Look for a proxy or a broken cache in front of ${registry}; if there is none, have the image pushed again`,
     cause,
   });

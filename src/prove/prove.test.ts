@@ -1,7 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Failure } from "#base";
-import { contentMissing, createMemoryStore, readImageGraph, type Store } from "#content";
+import {
+  contentMissing,
+  createMemoryStore,
+  readImageGraph,
+  resolveAndFetch,
+  type Store,
+} from "#content";
 import { type Descriptor, parseDigest, parsePlatform } from "#oci";
 import type { Plan } from "#plan";
 import type { FollowedEndpoint } from "#redirect";
@@ -69,6 +75,9 @@ function served(role: SiteRole, name: string): ServedRepository {
       if (found !== undefined) return found.descriptor;
       const digest = parseDigest(`sha256:${"0".repeat(64)}`);
       throw contentMissing({ mediaType: "", digest, size: 0 });
+    },
+    fetchManifest(tagOrDigest, options) {
+      return resolveAndFetch(this, tagOrDigest, options);
     },
     async fetch(descriptor, options) {
       const { digest } = descriptor;

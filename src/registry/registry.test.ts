@@ -1,6 +1,12 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { Failure } from "#base";
-import { createMemoryStore, type MemoryStore, readImageGraph, type Source } from "#content";
+import {
+  createMemoryStore,
+  type MemoryStore,
+  readImageGraph,
+  resolveAndFetch,
+  type Source,
+} from "#content";
 import { sourceConformance } from "#content/conformance";
 import {
   type Descriptor,
@@ -526,6 +532,9 @@ function handlerSource(from: Registry, repository: string): Source {
         digest: parseDigest(headers.get("docker-content-digest") ?? ""),
         size: Number(headers.get("content-length")),
       };
+    },
+    fetchManifest(tagOrDigest, options) {
+      return resolveAndFetch(this, tagOrDigest, options);
     },
     async fetch({ digest, mediaType }, options) {
       const verb = isManifestType(mediaType) || isIndexType(mediaType) ? "manifests" : "blobs";

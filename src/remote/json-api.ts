@@ -1,9 +1,9 @@
 import { Failure } from "#base";
 import type { Access, Credential } from "#credential";
-import { hostOf, isLoopbackHost } from "./address.ts";
 import { type AnswerContext, answerFailure, credentialHint, isTransient } from "./answer.ts";
+import { BaseUrl } from "./base-url.ts";
 import { readBounded } from "./body.ts";
-import { cannot, NetworkFailure } from "./network-failure.ts";
+import { cannot } from "./network-failure.ts";
 import type { ClientPorts } from "./registry-client.ts";
 import { withRetries } from "./retry.ts";
 import { basicAuthorization } from "./token.ts";
@@ -54,13 +54,14 @@ export class RemoteJsonApi {
   readonly address: string;
   readonly #access: Access;
   readonly #ports: JsonApiPorts;
+  readonly #base: BaseUrl;
   #trust: Trust | undefined;
-  #base: URL | undefined;
 
   constructor(address: string, access: Access, ports: JsonApiPorts) {
     this.address = address;
     this.#access = access;
     this.#ports = ports;
+    this.#base = new BaseUrl({ host: address, access, warnings: ports.warnings });
   }
 
   /**
@@ -85,7 +86,7 @@ export class RemoteJsonApi {
   async #attempt(request: JsonRequest): Promise<JsonAnswer> {
     const credential = await this.#credential(request);
     const sent = credential && basicAuthorization(credential.username, credential.password);
-    const answer = await this.#send(request, sent);
+    const answer = await this.#base.ask(request.path, (url) => this.#send(request, url, sent));
     const redact = redactor(credential, sent);
     if (isTransient(answer)) throw await answerFailure(answer, this.#context(redact));
     const { stallMs } = this.#ports.patience;
@@ -99,36 +100,17 @@ export class RemoteJsonApi {
     };
   }
 
-  /** By the first scheme that the host speaks and is allowed (C-154). */
-  async #send(request: JsonRequest, authorization: string | undefined): Promise<Answer> {
-    const bases = this.#base === undefined ? this.#candidates() : [this.#base];
-    for (const [i, base] of bases.entries()) {
-      try {
-        const answer = await this.#exchange(request, base, authorization);
-        this.#found(base, i > 0);
-        return answer;
-      } catch (error) {
-        const mayBePlain =
-          error instanceof NetworkFailure &&
-          (error.trouble === "no-tls" || error.trouble === "refused");
-        if (!mayBePlain || i === bases.length - 1) throw error;
-      }
-    }
-    throw new Error("Broken assertion: an API has at least one base URL");
-  }
-
-  async #exchange(
-    { method, path, body, task, signal }: JsonRequest,
-    base: URL,
+  async #send(
+    { method, body, task, signal }: JsonRequest,
+    url: URL,
     authorization: string | undefined,
   ): Promise<Answer> {
     const { limits, transport } = this.#ports;
     this.#trust ??= trustFor(this.address, this.#access);
-    await limits.wait(base.host, { subject: task, patience: "full", signal });
+    await limits.wait(url.host, { subject: task, patience: "full", signal });
     const answer = await exchange(
       {
-        ...{ method, signal, subject: task, trust: this.#trust },
-        url: new URL(path, base),
+        ...{ method, url, signal, subject: task, trust: this.#trust },
         headers: {
           Accept: "application/json",
           ...(authorization === undefined ? {} : { Authorization: authorization }),
@@ -140,23 +122,6 @@ export class RemoteJsonApi {
     );
     limits.note(answer);
     return answer;
-  }
-
-  #found(base: URL, isFallback: boolean): void {
-    if (this.#base !== undefined) return;
-    this.#base = base;
-    if (isFallback && this.#access.insecure) {
-      this.#ports.warnings.say(
-        this.address,
-        "it speaks no https: plain http is used, as `insecure` allows",
-      );
-    }
-  }
-
-  #candidates(): readonly URL[] {
-    const https = new URL(`https://${this.address}`);
-    const mayUsePlain = this.#access.insecure || isLoopbackHost(hostOf(https));
-    return mayUsePlain ? [https, new URL(`http://${this.address}`)] : [https];
   }
 
   async #credential({ task, signal }: JsonRequest): Promise<PasswordCredential | undefined> {

@@ -5,6 +5,7 @@ import { parseReference } from "#reference";
 import type { RemoteNotice } from "#remote";
 import { createManualClock } from "#test-support/clock";
 import {
+  basicChallenge,
   blob,
   failureOf,
   fetchText,
@@ -124,6 +125,24 @@ describe("a host that cannot be reached", () => {
     expect(await second).toEqual(manifest.descriptor);
     endWait();
     expect(await first).toEqual(manifest.descriptor);
+  });
+
+  test("a host that wants what we don't have lets those who waited ask all at once", async () => {
+    const { promise: allAsked, resolve: tell } = Promise.withResolvers<void>();
+    await using registry = await startScriptedServer((_, number) => {
+      if (number === 5) tell();
+      return number === 1 ? basicChallenge : { hangs: "headers" };
+    });
+    const remote = remoteWith();
+    const caller = new AbortController();
+    const failures = Array.from({ length: 5 }, (_, i) => {
+      const source = sourceAt(registry.address, ANONYMOUS, remote);
+      return source.resolve(`v${i}`, { signal: caller.signal }).catch((error: unknown) => error);
+    });
+    expect(await failures[0]).toMatchObject({ code: "registry-unauthorized" });
+    await allAsked;
+    caller.abort(new Error("given up"));
+    await Promise.all(failures);
   });
 
   test("one caller's abort ends neither the search nor the others' wait", async () => {

@@ -1,8 +1,8 @@
 import type { Clock, Failure } from "#base";
 import type { Access, CredentialHelpers } from "#credential";
-import { hostOf, isLoopbackHost } from "./address.ts";
 import { type AnswerContext, answerFailure, isTransient } from "./answer.ts";
 import { type Authorization, Authorizer, type Purpose, type TokenExchange } from "./authorizer.ts";
+import { BaseUrl } from "./base-url.ts";
 import type { Endurance } from "./endurance.ts";
 import type { HostLimits } from "./host-limits.ts";
 import type { Lane, Place } from "./lane.ts";
@@ -71,20 +71,21 @@ export class RegistryClient {
   readonly #ports: ClientPorts;
   readonly #reachability: Reachability;
   readonly #authorizer: Authorizer;
+  readonly #base: BaseUrl;
   #trust: Trust | undefined;
   /**
    * Whether it keeps lists of referrers; undefined until it was asked for one. Who asks finds out, for
    * all of its repositories.
    */
   keepsReferrers: boolean | undefined;
-  /** The base URL that answered; until one has, {@link RegistryClient.#candidates} are tried. */
-  #base: URL | undefined;
 
   constructor(host: string, access: Access, ports: ClientPorts) {
     this.#host = host;
     this.#access = access;
     this.#ports = ports;
     this.#reachability = new Reachability(ports.clock, ports.patience.coolDownMs);
+    const { warnings, scheme } = ports;
+    this.#base = new BaseUrl({ host, access, warnings, scheme });
     this.#authorizer = new Authorizer({
       registry: host,
       access,
@@ -147,7 +148,7 @@ export class RegistryClient {
    */
   uploadLocation(answer: Answer): Promise<URL> {
     const location = readLocation(answer);
-    return safeHop(answer, location, this.#base ?? answer.url, this.#ports.locality);
+    return safeHop(answer, location, this.#base.known ?? answer.url, this.#ports.locality);
   }
 
   /** What explains an answer of this registry. */
@@ -169,14 +170,25 @@ export class RegistryClient {
    * @throws {Failure} whatever keeps such an answer from coming
    */
   request(request: RegistryRequest): Promise<Answer> {
+    return this.read(request, async (answer) => answer);
+  }
+
+  /**
+   * Makes a request as {@link RegistryClient.request} does, and reads its answer within the same
+   * patience: for a body so small that it is asked for again whole when it breaks off.
+   *
+   * @throws {Failure} whatever keeps such an answer from coming; what `take` throws
+   */
+  read<T>(request: RegistryRequest, take: (answer: Answer) => Promise<T>): Promise<T> {
     const { clock, random } = this.#ports;
     const { signal } = request;
-    if (request.isOnce === true) return this.#attempt(request);
+    const attempt = async () => take(await this.#attempt(request));
+    if (request.isOnce === true) return attempt();
     const isBrief = request.patience === "brief";
     const patience = isBrief ? { ...this.#ports.patience, attempts: 1 } : this.#ports.patience;
     const call = { patience: request.patience, errand: request, signal };
     return this.#reachability.run(call, () =>
-      withRetries(() => this.#attempt(request), { patience, clock, random, signal }),
+      withRetries(attempt, { patience, clock, random, signal }),
     );
   }
 
@@ -196,9 +208,9 @@ export class RegistryClient {
 
   /** A 401 of the registry is answered here; one from elsewhere is returned. */
   async #authorised(request: RegistryRequest): Promise<Answer> {
-    const base = this.#base ?? this.#candidates()[0];
-    const isElsewhere = request.path instanceof URL && request.path.origin !== base.origin;
-    let authorization = isElsewhere ? undefined : await this.#authorizer.anticipate(base, request);
+    let authorization = this.#base.isElsewhere(request.path)
+      ? undefined
+      : await this.#authorizer.anticipate(this.#base.likely, request);
     for (let round = 0; ; round += 1) {
       const answer = await this.#follow(
         await this.#first(request, authorization),
@@ -206,7 +218,21 @@ export class RegistryClient {
         authorization,
       );
       if (answer.status !== 401 || this.#isForeign(answer)) return answer;
-      authorization = await this.#authorizer.answerChallenge(answer, request, authorization, round);
+      authorization = await this.#answerChallenge(answer, request, authorization, round);
+    }
+  }
+
+  /** Those who wait to find it there wait on, so that what it asks for is found out by one and not by all. */
+  async #answerChallenge(
+    answer: Answer,
+    request: RegistryRequest,
+    refused: Authorization | undefined,
+    round: number,
+  ): Promise<Authorization> {
+    try {
+      return await this.#authorizer.answerChallenge(answer, request, refused, round);
+    } finally {
+      this.#reachability.reached();
     }
   }
 
@@ -224,7 +250,7 @@ export class RegistryClient {
     request: RegistryRequest,
     authorization: Authorization | undefined,
   ): Promise<Answer> {
-    const registry = this.#base ?? first.url;
+    const registry = this.#base.known ?? first.url;
     const answer = await followRedirects(first, registry, this.#ports.locality, (url, isForeign) =>
       this.#send(request, url, isForeign ? undefined : authorization),
     );
@@ -233,51 +259,26 @@ export class RegistryClient {
   }
 
   #isForeign({ url }: Answer): boolean {
-    return url.origin !== this.#base?.origin;
+    return url.origin !== this.#base.known?.origin;
   }
 
-  /** The request to the registry itself, by the first scheme that it speaks and is allowed. */
+  /** The request itself, before any redirect. */
   async #first(
     request: RegistryRequest,
     authorization: Authorization | undefined,
   ): Promise<Answer> {
-    const bases = this.#base === undefined ? this.#candidates() : [this.#base];
-    for (const [i, base] of bases.entries()) {
-      try {
-        const url = new URL(request.path, base);
-        const answer = await this.#send(request, url, authorization);
-        if (url.origin === base.origin) this.#found(base, i > 0);
-        return answer;
-      } catch (error) {
-        if (!(error instanceof NetworkFailure)) throw error;
-        const isLast = i === bases.length - 1;
-        if (!isLast && (error.trouble === "no-tls" || error.trouble === "refused")) continue;
-        if (error.foundNobody) this.#reachability.foundNobody(error);
-        throw error;
+    const { path } = request;
+    try {
+      const answer = await this.#base.ask(path, (url) => this.#send(request, url, authorization));
+      const isAnswer = answer.status !== 401 && !this.#base.isElsewhere(path);
+      if (isAnswer) this.#reachability.reached();
+      return answer;
+    } catch (error) {
+      if (error instanceof NetworkFailure && error.foundNobody) {
+        this.#reachability.foundNobody(error);
       }
+      throw error;
     }
-    throw new Error("Broken assertion: a registry has at least one base URL");
-  }
-
-  #found(base: URL, isFallback: boolean): void {
-    this.#reachability.reached();
-    if (this.#base !== undefined) return;
-    this.#base = base;
-    if (isFallback && this.#access.insecure) {
-      this.#ports.warnings.say(
-        this.#host,
-        "it speaks no https: plain http is used, as `insecure` allows",
-      );
-    }
-  }
-
-  /** https; plain http after it only for registries declared insecure and for this machine (C-154). */
-  #candidates(): readonly [URL, ...URL[]] {
-    const { scheme } = this.#ports;
-    if (scheme !== undefined) return [new URL(`${scheme}://${this.#host}`)];
-    const https = new URL(`https://${this.#host}`);
-    const mayUsePlain = this.#access.insecure || isLoopbackHost(hostOf(https));
-    return mayUsePlain ? [https, new URL(`http://${this.#host}`)] : [https];
   }
 
   #send(

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { sourceConformance } from "#content/conformance";
 import { ANONYMOUS } from "#credential";
 import { OCI_MANIFEST } from "#oci";
+import { parseReference } from "#reference";
 import {
   blob,
   failureOf,
@@ -13,10 +16,21 @@ import {
 } from "#test-support/remote-world";
 import {
   contentOf,
+  manifestOf,
   type ScriptedReply,
   servedContent,
   startScriptedServer,
 } from "#test-support/scripted-registry";
+import { startWritableRegistry } from "#test-support/writable-registry";
+
+sourceConformance("Remote.repository() before our own registry", async (content) => {
+  const registry = startWritableRegistry(content.store);
+  const reference = parseReference(`${registry.address}/${content.repository}:v1`);
+  return {
+    source: remoteWith().repository(reference, ANONYMOUS),
+    [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
+  };
+});
 
 describe("resolving", () => {
   test("a tag becomes a descriptor by one HEAD that accepts every type of manifest (C-60)", async () => {
@@ -106,9 +120,12 @@ describe("resolving", () => {
       ...(method === "HEAD" ? { status: 405 } : { body: manifest.bytes }),
       headers: { "Content-Type": OCI_MANIFEST, "Docker-Content-Digest": blob.descriptor.digest },
     }));
-    const failure = await failureOf(sourceAt(registry.address).resolve("1", { signal }));
-    expect(failure.code).toBe("registry-protocol");
-    expect(failure.message).toContain(manifest.descriptor.digest);
+    const source = sourceAt(registry.address);
+    for (const way of ["resolve", "fetchManifest"] as const) {
+      const failure = await failureOf(source[way]("1", { signal }));
+      expect(failure.code).toBe("digest-mismatch");
+      expect(failure.message).toContain(manifest.descriptor.digest);
+    }
   });
 
   test("what is no tag and no digest never becomes part of a URL (SEC-5)", async () => {
@@ -155,6 +172,179 @@ describe("resolving", () => {
       const failure = await failureOf(promise);
       expect(failure.code).toBe("registry-protocol");
       expect(failure.message).toContain("web page");
+    }
+  });
+});
+
+describe("fetching a manifest by its name", () => {
+  const readings: readonly (readonly [string, string])[] = [
+    ["a tag", "1"],
+    ["a digest", manifest.descriptor.digest],
+  ];
+  const headers = { "Content-Type": OCI_MANIFEST };
+
+  test.each(readings)(
+    "is one GET for %s, which accepts every type (C-60, C-63)",
+    async (_, name) => {
+      await using registry = await startScriptedServer(openRegistry);
+      const { descriptor, bytes } = await sourceAt(registry.address).fetchManifest(name, {
+        signal,
+      });
+      expect(descriptor).toEqual(manifest.descriptor);
+      expect(Buffer.compare(bytes, manifest.bytes)).toBe(0);
+      expect(registry.requests.map(({ method, path }) => `${method} ${path}`)).toEqual([
+        `GET /v2/team/app/manifests/${name}`,
+      ]);
+      const accept = `${registry.requests[0]?.headers["accept"]}`;
+      for (const type of [
+        "image.index.v1",
+        "image.manifest.v1",
+        "manifest.list.v2",
+        "manifest.v2",
+      ]) {
+        expect(accept).toContain(type);
+      }
+    },
+  );
+
+  test.each<[string, Readonly<Record<string, string>>]>([
+    ["no digest", headers],
+    ["a type that says nothing", { "Content-Type": "text/plain" }],
+    ["no length", { ...servedContent(manifest).headers, "Transfer-Encoding": "chunked" }],
+    // An object store repeats what was noted beside the object; the digest knows better (B-2).
+    ["a noted encoding", { ...servedContent(manifest).headers, "Content-Encoding": "gzip" }],
+  ])("needs no header but what the bytes say: with %s (C-61, C-64)", async (_, sent) => {
+    await using registry = await startScriptedServer(() => ({
+      body: manifest.bytes,
+      headers: sent,
+    }));
+    const read = await sourceAt(registry.address).fetchManifest("1", { signal });
+    expect(read.descriptor).toEqual(manifest.descriptor);
+    expect(registry.requests).toHaveLength(1);
+  });
+
+  test("takes a digest of another algorithm once the bytes have it (C-64, C-87)", async () => {
+    const hex = createHash("sha512").update(manifest.bytes).digest("hex");
+    let claimed = hex;
+    await using registry = await startScriptedServer(() => ({
+      body: manifest.bytes,
+      headers: { ...headers, "Docker-Content-Digest": `sha512:${claimed}` },
+    }));
+    const source = sourceAt(registry.address);
+    const { descriptor } = await source.fetchManifest("1", { signal });
+    expect(`${descriptor.digest}`).toBe(`sha512:${hex}`);
+    claimed = "a".repeat(128);
+    const failure = await failureOf(source.fetchManifest("1", { signal }));
+    expect(failure.code).toBe("digest-mismatch");
+    // A pinned digest stands: the bytes have it, whatever else is said of them.
+    const pinned = await source.fetchManifest(manifest.descriptor.digest, { signal });
+    expect(pinned.descriptor).toEqual(manifest.descriptor);
+  });
+
+  test("refuses other bytes than a pinned digest names, whatever the header says (SEC-6)", async () => {
+    const other = manifestOf(contentOf("another layer"));
+    const pinned = manifest.descriptor.digest;
+    for (const [header, code] of [
+      [other.descriptor.digest, "registry-protocol"],
+      [pinned, "digest-mismatch"],
+      ["sha256:../../x", "registry-protocol"],
+    ] as const) {
+      await using registry = await startScriptedServer(() => ({
+        body: other.bytes,
+        headers: { ...headers, "Docker-Content-Digest": header },
+      }));
+      const failure = await failureOf(sourceAt(registry.address).fetchManifest(pinned, { signal }));
+      expect(failure.code).toBe(code);
+    }
+  });
+
+  test("refuses a body that is encoded, and says so (B-2)", async () => {
+    const body = Bun.gzipSync(new Uint8Array(manifest.bytes));
+    for (const more of [headers, servedContent(manifest).headers]) {
+      await using registry = await startScriptedServer(() => ({
+        body,
+        headers: { ...more, "Content-Encoding": "gzip" },
+      }));
+      const failure = await failureOf(sourceAt(registry.address).fetchManifest("1", { signal }));
+      expect(failure.code).toBe("registry-protocol");
+      expect(failure.message).toContain('encoded the content as "gzip"');
+    }
+  });
+
+  test("finds among the blobs a digest that is no manifest there (C-65), and never a tag", async () => {
+    await using registry = await startScriptedServer(({ path }) =>
+      path.includes("/blobs/") ? { body: manifest.bytes } : { status: 404 },
+    );
+    const source = sourceAt(registry.address);
+    const { digest } = manifest.descriptor;
+    expect((await source.fetchManifest(digest, { signal })).descriptor).toEqual(
+      manifest.descriptor,
+    );
+    expect((await failureOf(source.fetchManifest("1", { signal }))).code).toBe("content-missing");
+    expect(registry.requests.map(({ path }) => path.split("/")[4])).toEqual([
+      "manifests",
+      "blobs",
+      "manifests",
+    ]);
+    const nowhere = contentOf("nowhere").descriptor.digest;
+    await using empty = await startScriptedServer(() => ({ status: 404 }));
+    const failure = await failureOf(sourceAt(empty.address).fetchManifest(nowhere, { signal }));
+    expect(failure.code).toBe("content-missing");
+  });
+
+  test.each([
+    ["it has 4194305 bytes", {}],
+    ["it is larger", { "Transfer-Encoding": "chunked" }],
+  ])("gives up one that is too large: %s (C-66, SEC-8)", async (found, more) => {
+    await using registry = await startScriptedServer(() => ({
+      body: Buffer.alloc(4 * 1024 * 1024 + 1, " "),
+      headers: { ...headers, ...more },
+    }));
+    const failure = await failureOf(sourceAt(registry.address).fetchManifest("1", { signal }));
+    expect(failure.code).toBe("registry-protocol");
+    expect(failure.message).toContain(`${found}, expected a manifest of at most 4194304 bytes`);
+  });
+
+  test("asks again for one that breaks off, as often as its patience goes (C-89)", async () => {
+    let cuts = 4;
+    await using registry = await startScriptedServer((request) => {
+      cuts -= 1;
+      return { ...openRegistry(request), ...(cuts < 0 ? {} : { cutAfterBytes: 3 }) };
+    });
+    const source = sourceAt(registry.address);
+    expect((await source.fetchManifest("1", { signal })).descriptor).toEqual(manifest.descriptor);
+    expect(registry.requests).toHaveLength(5);
+    cuts = 4;
+    const brief = { signal, patience: "brief" } as const;
+    const failure = await failureOf(source.fetchManifest("1", brief));
+    expect([failure.code, failure.transient]).toEqual(["registry-unreachable", true]);
+    expect(registry.requests).toHaveLength(6);
+  });
+
+  test.each([
+    [401, "registry-unauthorized"],
+    [403, "registry-denied"],
+    [405, "registry-error"],
+  ])("answered with %d is %s, and nothing else is tried", async (status, code) => {
+    await using registry = await startScriptedServer(() => ({ status }));
+    const failure = await failureOf(sourceAt(registry.address).fetchManifest("1", { signal }));
+    expect(failure.code).toBe(code);
+    expect(registry.requests).toHaveLength(1);
+  });
+
+  test("takes no web page, and nothing that is no manifest (R-15, C-67)", async () => {
+    const schema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    for (const [type, body, code] of [
+      ["text/html", "<html>Please log in</html>", "registry-protocol"],
+      [OCI_MANIFEST, "<html>Please log in</html>", "manifest-invalid"],
+      [schema1, '{"schemaVersion":1}', "manifest-schema1"],
+    ] as const) {
+      await using registry = await startScriptedServer(() => ({
+        headers: { "Content-Type": type },
+        body,
+      }));
+      const failure = await failureOf(sourceAt(registry.address).fetchManifest("1", { signal }));
+      expect(failure.code).toBe(code);
     }
   });
 });

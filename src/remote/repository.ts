@@ -1,6 +1,13 @@
-import { createHash } from "node:crypto";
-import { assert, Failure, printable, quoted } from "#base";
-import type { ByteRange, CallOptions, FetchOptions, ResolveOptions, Source } from "#content";
+import { assert, Failure, isFailure, printable, quoted } from "#base";
+import {
+  type ByteRange,
+  type CallOptions,
+  digestOf,
+  type FetchOptions,
+  type GraphDocument,
+  type ResolveOptions,
+  type Source,
+} from "#content";
 import {
   bareMediaType,
   type Descriptor,
@@ -26,7 +33,7 @@ import type { Errand } from "./network-failure.ts";
 import { type RangeHolding, rangeHeaders, rangeHolding, strongEtag } from "./range.ts";
 import type { CallPatience } from "./reachability.ts";
 import { listReferrers } from "./referrers.ts";
-import type { RegistryClient } from "./registry-client.ts";
+import type { RegistryClient, RegistryRequest } from "./registry-client.ts";
 import { pullScope } from "./scope.ts";
 import { type Answer, discard } from "./transport.ts";
 
@@ -91,12 +98,39 @@ export class Repository implements Source {
     await discard(head);
     if (head.status === 200) {
       const descriptor = this.#fromHeaders(head, wanted);
-      return descriptor ?? this.#resolveByGet(wanted, "manifests");
+      return descriptor ?? (await this.#get(wanted, "manifests")).descriptor;
     }
-    if (head.status !== 404) return this.#resolveByGet(wanted, "manifests");
+    if (head.status !== 404) return (await this.#get(wanted, "manifests")).descriptor;
     // Registries of old kept manifests among the blobs; a tag is never there.
-    if (wanted.digest !== undefined) return this.#resolveByGet(wanted, "blobs");
+    if (wanted.digest !== undefined) return (await this.#get(wanted, "blobs")).descriptor;
     throw await answerFailure(head, this.#client.context());
+  }
+
+  /**
+   * Turns a tag or digest into a descriptor and its bytes by one GET. The digest is that of the bytes; one
+   * that is pinned, or that the registry names in `Docker-Content-Digest`, must be the same (C-64, SEC-6).
+   * A digest that is not known as a manifest is looked for among the blobs (C-65).
+   *
+   * A body that breaks off is asked for again, with the patience that the request has.
+   *
+   * @throws {Failure} `content-missing`, `registry-protocol`, `digest-mismatch`, what `parseDocument`
+   *   throws, and whatever keeps the registry from answering
+   */
+  async fetchManifest(
+    tagOrDigest: string,
+    { signal, patience = "full" }: ResolveOptions,
+  ): Promise<GraphDocument> {
+    const wanted = this.#want(tagOrDigest, signal, patience);
+    try {
+      return await this.#get(wanted, "manifests");
+    } catch (error) {
+      if (wanted.digest === undefined || !isFailure(error, "content-missing")) throw error;
+      try {
+        return await this.#get(wanted, "blobs");
+      } catch (other) {
+        throw isFailure(other, "content-missing") ? error : other;
+      }
+    }
   }
 
   /**
@@ -273,7 +307,17 @@ export class Repository implements Source {
     headers: Readonly<Record<string, string>> = {},
     blobBytes?: number,
   ): Promise<Answer> {
-    return this.#client.request({
+    return this.#client.request(this.#asRequest(method, wanted, kind, headers, blobBytes));
+  }
+
+  #asRequest(
+    method: "GET" | "HEAD",
+    wanted: Wanted,
+    kind: "manifests" | "blobs",
+    headers: Readonly<Record<string, string>> = {},
+    blobBytes?: number,
+  ): RegistryRequest {
+    return {
       method,
       path: `/v2/${this.#path}/${kind}/${wanted.reference}${this.#query}`,
       headers: { Accept: kind === "manifests" ? ACCEPT_MANIFESTS : "*/*", ...headers },
@@ -283,7 +327,7 @@ export class Repository implements Source {
       signal: wanted.signal,
       patience: wanted.patience,
       blobBytes,
-    });
+    };
   }
 
   /** The descriptor that the headers of an answer to HEAD describe, or undefined when they don't. */
@@ -291,8 +335,7 @@ export class Repository implements Source {
     const digest = this.#headerDigest(head, wanted);
     const mediaType = bareMediaType(head.headers.get("content-type") ?? "");
     const size = contentLength(head);
-    if (isWebPage(head))
-      throw unexpected(head, "answered with a web page", "a manifest", WEB_PAGE_HINT);
+    if (isWebPage(head)) throw webPage(head, "a manifest");
     if (size !== undefined && size > MANIFEST_BYTES_MAX) throw tooLarge(wanted.subject, size);
     if (digest === undefined || size === undefined || size === 0 || isEncoded(head))
       return undefined;
@@ -316,31 +359,47 @@ export class Repository implements Source {
     throw unexpected(answer, `names the digest ${claimed}`, "the one that was asked for");
   }
 
-  async #resolveByGet(wanted: Wanted, kind: "manifests" | "blobs"): Promise<Descriptor> {
-    const answer = await this.#request("GET", wanted, kind);
+  /** By GET, whole: the body is bounded, and its digest and type are what the bytes say (C-63, C-66). */
+  #get(wanted: Wanted, kind: "manifests" | "blobs"): Promise<GraphDocument> {
+    return this.#client.read(this.#asRequest("GET", wanted, kind), async (answer) => {
+      const claimed = await this.#admit(answer, wanted);
+      const bytes = await readBounded(answer, MANIFEST_BYTES_MAX, this.#reading);
+      if (bytes === undefined) throw tooLarge(wanted.subject, undefined);
+      const digest = digestOf(bytes, claimed && digestAlgorithm(claimed));
+      if (claimed !== undefined && claimed !== digest) {
+        throw isEncoded(answer) ? encoded(answer) : otherBytes(answer, digest, claimed);
+      }
+      const contentType = answer.headers.get("content-type") ?? undefined;
+      const { mediaType } = parseDocument(bytes, kind === "blobs" ? undefined : contentType);
+      return { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes };
+    });
+  }
+
+  /**
+   * Refuses an answer that cannot be a manifest, before its body is read.
+   *
+   * @returns the digest that its bytes must have; undefined when nobody says
+   */
+  async #admit(answer: Answer, wanted: Wanted): Promise<Digest | undefined> {
     if (answer.status !== 200) throw await answerFailure(answer, this.#client.context());
-    await this.#checkBody(answer, undefined);
-    const bytes = await readBounded(answer, MANIFEST_BYTES_MAX, this.#reading);
-    if (bytes === undefined) throw tooLarge(wanted.subject, undefined);
-    const claimed = this.#headerDigest(answer, wanted);
-    const algorithm = claimed === undefined ? "sha256" : digestAlgorithm(claimed);
-    const hex = createHash(algorithm).update(bytes).digest("hex");
-    const digest = parseDigest(`${algorithm}:${hex}`);
-    if (claimed !== undefined && claimed !== digest) {
-      throw unexpected(answer, `sent bytes of digest ${digest}`, `those of ${claimed}`);
+    try {
+      if (isWebPage(answer)) throw webPage(answer, "a manifest");
+      const claimed = this.#headerDigest(answer, wanted);
+      // Where a digest is to be had it judges: objects are also noted as encoded that are not.
+      if (claimed === undefined && isEncoded(answer)) throw encoded(answer);
+      const size = contentLength(answer);
+      if (size !== undefined && size > MANIFEST_BYTES_MAX) throw tooLarge(wanted.subject, size);
+      return claimed;
+    } catch (error) {
+      await discard(answer);
+      throw error;
     }
-    const contentType = answer.headers.get("content-type");
-    const { mediaType } = parseDocument(
-      bytes,
-      kind === "blobs" ? undefined : (contentType ?? undefined),
-    );
-    return { mediaType, digest, size: bytes.byteLength };
   }
 
   /** Refuses an answer that cannot be the content, before its body is read. */
   async #checkBody(
     answer: Answer,
-    size: number | undefined,
+    size: number,
     statuses: readonly number[] = [200],
   ): Promise<void> {
     if (!statuses.includes(answer.status))
@@ -361,19 +420,16 @@ interface Wanted {
   readonly patience: CallPatience;
 }
 
-function contradiction(answer: Answer, size: number | undefined): Failure | undefined {
+function contradiction(answer: Answer, size: number): Failure | undefined {
   const length = contentLength(answer);
-  const isRightLength = length !== undefined && length === size;
+  const isRightLength = length === size;
   if (isWebPage(answer) && !isRightLength) {
-    return unexpected(answer, "answered with a web page", "the content", WEB_PAGE_HINT);
+    return webPage(answer, "the content");
   }
   // Object stores repeat an encoding that was noted beside the object; then the length is still that
   // of the object, and the bytes are what the digest is of.
-  if (isEncoded(answer) && !isRightLength) {
-    const encoding = quoted(answer.headers.get("content-encoding") ?? "", 40);
-    return unexpected(answer, `encoded the content as ${encoding}`, "it as it is");
-  }
-  if (size === undefined || length === undefined || isRightLength) return undefined;
+  if (isEncoded(answer) && !isRightLength) return encoded(answer);
+  if (length === undefined || isRightLength) return undefined;
   return unexpected(answer, `announced ${length} bytes`, `${size}`);
 }
 
@@ -387,6 +443,23 @@ function contentLength({ headers }: Answer): number | undefined {
   const text = headers.get("content-length") ?? "";
   const length = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN;
   return Number.isSafeInteger(length) ? length : undefined;
+}
+
+function webPage(answer: Answer, expected: string): Failure {
+  return unexpected(answer, "answered with a web page", expected, WEB_PAGE_HINT);
+}
+
+function encoded(answer: Answer): Failure {
+  const encoding = quoted(answer.headers.get("content-encoding") ?? "", 40);
+  return unexpected(answer, `encoded the content as ${encoding}`, "it as it is");
+}
+
+function otherBytes({ asked }: Answer, found: Digest, expected: Digest): Failure {
+  return new Failure({
+    code: "digest-mismatch",
+    message: `Cannot fetch ${asked.subject}: ${asked.host} sent bytes of digest ${found}, expected those of ${expected}`,
+    hint: `Look for a proxy or a broken cache in front of ${asked.host}`,
+  });
 }
 
 function unexpected({ asked }: Answer, found: string, expected: string, hint?: string): Failure {

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { resolve } from "node:path";
 import { Failure, Findings } from "#base";
-import { createMemoryRegistry, createMemoryStore, type Source, type Target } from "#content";
+import {
+  createMemoryRegistry,
+  createMemoryStore,
+  resolveAndFetch,
+  type Source,
+  type Target,
+} from "#content";
 import { type InputFiles, isProblem, readClusterInputs } from "#profile";
 import { formatReference } from "#reference";
 import { createMemoryFiles } from "#test-support/memory-files";
@@ -66,6 +72,9 @@ async function openWorld(artifact = written()) {
         if (world.isCut) throw unreachable();
         asked.push(`resolve ${tag}`);
         return target.resolve(tag, options);
+      },
+      fetchManifest(tag, options) {
+        return resolveAndFetch(this, tag, options);
       },
       async fetch(descriptor, options) {
         if (world.isCut) throw unreachable();
@@ -172,7 +181,7 @@ describe("a site artifact", () => {
     const world = await openWorld();
     const { source } = world;
     const lie: Source = {
-      resolve: source.resolve,
+      ...source,
       async fetch(descriptor, options) {
         if (descriptor.size !== 33) return source.fetch(descriptor, options);
         return new Blob(["x".repeat(33)]).stream();
@@ -189,7 +198,7 @@ describe("a site artifact", () => {
     const target = createMemoryRegistry().target("sites/store");
     await push(target, { ...rest, blobs });
     const holed: Source = {
-      resolve: (tag, options) => target.resolve(tag, options),
+      ...target,
       async fetch(descriptor, options) {
         if (descriptor.size === 33) throw missing();
         return target.fetch(descriptor, options);

@@ -95,7 +95,7 @@ test("what a delete takes out of a repository goes, and the image beside it is p
 /** Collects while the first blob is on its way, hours after the delivery began. */
 function collectingSource(source: Source, collect: () => Promise<unknown>): Source {
   return {
-    resolve: (...args) => source.resolve(...args),
+    ...source,
     async fetch(descriptor, options) {
       if (descriptor.mediaType.includes("layer")) await collect();
       return source.fetch(descriptor, options);

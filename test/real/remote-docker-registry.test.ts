@@ -149,6 +149,19 @@ describe.skipIf(!hasDockerRegistry)("distribution's own registry", () => {
       );
     });
 
+    test("a manifest by its name is one request, with its exact bytes", async () => {
+      const before = (await registry.accessLog()).length;
+      const source = sourceAt(registry.address, trusting(right));
+      const { descriptor, bytes } = await source.fetchManifest("1", { signal });
+      expect(descriptor).toEqual(manifest.descriptor);
+      expect(Buffer.compare(bytes, manifest.bytes)).toBe(0);
+      const lines = (await registry.accessLog()).slice(before);
+      expect(lines.map((line) => /"(\w+) \S+ HTTP\/1\.1" (\d+)/.exec(line)?.[2])).toEqual([
+        "401",
+        "200",
+      ]);
+    });
+
     test("what was asked is in its log, and nothing was asked twice", async () => {
       const before = (await registry.accessLog()).length;
       const source = sourceAt(registry.address, trusting(right));

@@ -1,5 +1,5 @@
 import { Failure } from "#base";
-import { fetchVerified, type Target } from "#content";
+import { fetchVerified, resolveAndFetch, type Target } from "#content";
 import type { LocalRegistry, UploadNeed } from "#deliver";
 import { childrenOf, type Descriptor, type Digest, parseDocument } from "#oci";
 import type { Reference } from "#reference";
@@ -88,6 +88,9 @@ export function createScriptedTargets(address = "local.test:5000"): ScriptedTarg
         tags.get(`${repository}:${target}`) ?? contents.get(`${repository}@${target}`)?.descriptor;
       if (found === undefined) throw missing(target);
       return found;
+    },
+    fetchManifest(target, options) {
+      return resolveAndFetch(this, target, options);
     },
     async fetch({ digest }) {
       const held = contents.get(key(repository, digest));

@@ -12,8 +12,9 @@ import { parseReference, type Reference, repositoryName } from "#reference";
 
 /** One thing that was asked of a {@link ScriptedWorld}. */
 export interface ScriptedRequest {
-  /** Of resolving: whether the caller has something to stand on. */
+  /** Of what is asked by name: whether the caller has something to stand on. */
   readonly patience?: "full" | "brief";
+  /** A manifest that is asked for by name comes with what the name stands for. */
   readonly kind: "resolve" | "manifest" | "blob" | "referrers";
   readonly repository: string;
   /** Tag or digest. */
@@ -174,6 +175,14 @@ export function createScriptedWorld(): ScriptedWorld {
           const root = tags.get(`${repository} ${target}`);
           if (root === undefined) throw missing(target);
           return root;
+        },
+        async fetchManifest(target, { signal, patience = "full" }) {
+          const fault = await admit({ kind: "manifest", repository, target, patience }, signal);
+          const root = tags.get(`${repository} ${target}`);
+          const bytes = contents.get(`${repository} ${root?.digest}`);
+          if (root === undefined || bytes === undefined) throw missing(target);
+          const stream = answer(bytes.slice(), fault, signal, () => undefined);
+          return { descriptor: root, bytes: await new Response(stream).bytes() };
         },
         async fetch({ digest, mediaType, size }, { signal, range }) {
           const isBlob = !isManifestType(mediaType) && !isIndexType(mediaType);

@@ -39,6 +39,7 @@ export function sourceConformance(name: string, openSource: OpenSource): void {
   describe(`${name} as a source`, () => {
     describe("resolves", () => resolveTests(open));
     describe("fetches", () => fetchTests(open));
+    describe("fetches by name", () => fetchManifestTests(open));
   });
 }
 
@@ -116,6 +117,37 @@ function fetchTests(open: () => Promise<World>): void {
       while (!(await reader.read()).done);
     };
     expect(await codeOf(readOn())).toBe(reason);
+  });
+}
+
+function fetchManifestTests(open: () => Promise<World>): void {
+  test("the manifest or index of a tag, and of a digest, byte for byte", async () => {
+    await using world = await open();
+    const { manifest, index, source } = world;
+    const named = [
+      ["v1", manifest],
+      ["multi", index],
+      [manifest.descriptor.digest, manifest],
+    ] as const;
+    for (const [tagOrDigest, expected] of named) {
+      const found = await source.fetchManifest(tagOrDigest, { signal: patient });
+      expect(found.descriptor).toMatchObject(expected.descriptor);
+      expect(Buffer.compare(found.bytes, expected.bytes)).toBe(0);
+    }
+  });
+
+  const unknown = ["no-such-tag", sample("no such content", 1).descriptor.digest];
+  test.each(unknown)("not %s: content-missing", async (tagOrDigest) => {
+    await using world = await open();
+    const fetching = world.source.fetchManifest(tagOrDigest, { signal: patient });
+    expect(await codeOf(fetching)).toBe("content-missing");
+  });
+
+  test("nothing once the signal is aborted", async () => {
+    await using world = await open();
+    const reason = new Error("enough");
+    const signal = AbortSignal.abort(reason);
+    expect(await codeOf(world.source.fetchManifest("v1", { signal }))).toBe(reason);
   });
 }
 

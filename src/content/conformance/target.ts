@@ -143,6 +143,9 @@ function manifestTests(open: () => Promise<World>): void {
     const resolved = await world.target.resolve("multi", { signal: patient });
     expect(resolved).toMatchObject(index.descriptor);
     expect(await get(world.target, index.descriptor)).toEqual(index.bytes);
+    const fetched = await world.target.fetchManifest("multi", { signal: patient });
+    expect(fetched.descriptor).toMatchObject(index.descriptor);
+    expect(Buffer.compare(fetched.bytes, index.bytes)).toBe(0);
   });
 
   test("not when a blob of it is missing, and not its tag: manifest-blob-unknown", async () => {
