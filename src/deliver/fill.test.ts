@@ -86,9 +86,11 @@ function registryOf(bytes: Uint8Array<ArrayBuffer>, script: Scripted = {}) {
 function lanesOf(
   max: number,
   requestBytesMax = Number.POSITIVE_INFINITY,
+  firstLanes = 1,
 ): Lanes & { refused: number } {
   const lanes = {
     rangeBytesMin: 64 * KIB,
+    firstLanes,
     get requestBytesMax() {
       return lanes.refused === 0 ? requestBytesMax : Number.POSITIVE_INFINITY;
     },
@@ -108,11 +110,12 @@ async function fillStore(
   max: number,
   have: readonly ByteRange[] = [],
   requestBytesMax = Number.POSITIVE_INFINITY,
+  firstLanes = 1,
 ) {
   const { bytes, blob } = content;
   const store = createMemoryStore();
   const registry = registryOf(bytes, script);
-  const lanes = lanesOf(max, requestBytesMax);
+  const lanes = lanesOf(max, requestBytesMax, firstLanes);
   let bytesArrived = 0;
   let resumes = 0;
   await using ingest = await store.ingest(blob);
@@ -183,6 +186,16 @@ describe("fill()", () => {
     expect(bytesArrived).toBe(4_000 * KIB);
     // A connection whose tail was taken over is closed with at most the piece that was under way.
     expect(registry.bytesSent - bytesArrived).toBeLessThan(registry.asked.length * 16 * KIB);
+  });
+
+  test.each([
+    ["1 MiB", 1024 * KIB, 4],
+    ["what can be divided once", 128 * KIB, 2],
+    ["what is not worth a second connection", 127 * KIB, 1],
+  ])("begins with several connections where told to: %s", async (_, size, count) => {
+    // No further one is wanted once the first has brought something.
+    const { registry } = await fillStore(contentOf(size), {}, 0, [], undefined, 4);
+    expect(registry.openMax).toBe(count);
   });
 
   test("takes over what nobody asked for yet, and closes few connections for it", async () => {

@@ -30,6 +30,8 @@ export interface Lanes {
   readonly rangeBytesMin: number;
   /** No more than this is asked for in one request now, in bytes. */
   readonly requestBytesMax: number;
+  /** With how many connections a blob begins that is large enough for them. */
+  readonly firstLanes: number;
   /** Whether one more connection would pay now, with `count` at work. */
   wantsMore(count: number): boolean;
   /** Runs a further connection if there is a place for it. */
@@ -74,9 +76,11 @@ export async function fill(filling: Filling): Promise<void> {
     arePartsServed: false,
   };
   let hasLaneFailed = false;
+  let hasBegun = false;
 
   const run = async (piece: Piece): Promise<void> => {
     active.add(piece);
+    if (!hasBegun) begin();
     try {
       await fetchPiece(piece, work, addLane);
     } finally {
@@ -112,12 +116,19 @@ export async function fill(filling: Filling): Promise<void> {
     }
   };
   const addLane = () => {
-    if (hasLaneFailed || !lanes.wantsMore(further.size + 1)) return;
+    if (!hasLaneFailed && lanes.wantsMore(further.size + 1)) openLane();
+  };
+  const openLane = () => {
     if (waiting.length === 0 && tailOf(active, lanes.rangeBytesMin) === undefined) return;
     const lane = lanes.runSpare(runFurther);
     if (lane === undefined) return;
     further.add(lane);
     void lane.finally(() => further.delete(lane));
+  };
+  const begin = () => {
+    hasBegun = true;
+    const count = lanes.firstLanes;
+    for (let n = 1; n < count && isDivisible(active, lanes.rangeBytesMin); n += 1) openLane();
   };
   const runFirst = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -169,6 +180,11 @@ function tailOf(active: ReadonlySet<Piece>, bytesMin: number): Tail | undefined 
   const asked = longest(active, ({ receivedTo }) => receivedTo);
   if (asked === undefined || asked.piece.end - asked.start < 2 * bytesMin) return undefined;
   return asked;
+}
+
+function isDivisible(active: ReadonlySet<Piece>, bytesMin: number): boolean {
+  const tail = tailOf(active, bytesMin);
+  return tail !== undefined && tail.piece.end - tail.start >= 2 * bytesMin;
 }
 
 interface Tail {

@@ -48,6 +48,15 @@ describe("a blob", () => {
     expect(lanesAfter(400, 160).wantsMore(1)).toBe(true);
   });
 
+  test("begins with some where its registry has many to spare, which only one far away has", () => {
+    const slow = { bytesPerMs: 160 };
+    expect(lanesAfter(0, 0, { spare: 3 }).firstLanes).toBe(1);
+    expect(lanesAfter(0, 0, { spare: 4 }).firstLanes).toBe(5);
+    expect(lanesAfter(0, 0, { spare: 16, pace: slow }).firstLanes).toBe(5);
+    expect(lanesAfter(0, 0, { spare: 16, pace: { bytesPerMs: 10_000 } }).firstLanes).toBe(1);
+    expect(lanesAfter(0, 0, { spare: 16, pace: { arePartsRefused: true } }).firstLanes).toBe(1);
+  });
+
   test("is judged by what each of its connections brings", () => {
     expect(lanesAfter(1_000, 20_000, { connections: 4 }).wantsMore(4)).toBe(true);
     expect(lanesAfter(1_000, 20_000, { connections: 2 }).wantsMore(2)).toBe(false);
@@ -59,10 +68,9 @@ describe("a blob", () => {
     expect(lanes.wantsMore(1)).toBe(false);
   });
 
-  test("is cut into ranges of half a second each, and of 64 KiB at least", () => {
-    expect(lanesAfter(1_000, 50).rangeBytesMin).toBe(64 * KIB);
-    expect(lanesAfter(1_000, 2_000).rangeBytesMin).toBeGreaterThan(0.9 * MIB);
-    expect(lanesAfter(1_000, 2_000).rangeBytesMin).toBeLessThan(1.1 * MIB);
+  test("is cut into ranges of a quarter of a second each, and of 32 KiB at least", () => {
+    expect(lanesAfter(1_000, 50).rangeBytesMin).toBe(32 * KIB);
+    expect(lanesAfter(1_000, 2_000).rangeBytesMin).toBeWithin(0.45 * MIB, 0.55 * MIB);
   });
 
   test("is asked for in requests of two seconds each where connections are slow", () => {

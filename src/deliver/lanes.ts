@@ -2,11 +2,13 @@ import type { Clock } from "#base";
 import { SLOW_BYTES_PER_MS } from "#content";
 import type { Lanes } from "./fill.ts";
 
-/** No range is smaller: each costs a request, and its connection a slow start. */
-const RANGE_BYTES_MIN = 64 * 1024;
-
-/** What a connection brings in so long a time is worth one of its own. */
-const RANGE_MS = 500;
+/**
+ * No range is smaller, for each costs a request; and what a connection brings in so long a time is worth
+ * one of its own. With twice as much, connections stand idle at the end of a stage: 32 MB over 20 Mbit/s,
+ * 100 ms, 1 % loss take 0.6 s longer.
+ */
+const RANGE_BYTES_MIN = 32 * 1024;
+const RANGE_MS = 250;
 
 /**
  * On slow connections a request asks for what comes in so long a time, so that what another connection
@@ -17,6 +19,13 @@ const REQUEST_BYTES_MIN = 256 * 1024;
 
 /** Before that a connection has shown nothing of what it can do. */
 const MEASURE_MS = 100;
+
+/**
+ * Only a host that is far away has so many places to spare before anything is seen of it. There a blob
+ * begins with some connections at once: each takes two round trips until it brings anything.
+ */
+const SPARE_FAR = 4;
+const FIRST_LANES = 5;
 
 /** What a delivery has seen of one registry so far. */
 export interface RegistryPace {
@@ -75,6 +84,10 @@ export function createLanes(options: LaneOptions): BlobLanes {
       pace.bytesPerMs = bytesPerMs;
       windowBeganMs = nowMs;
       windowBytes = 0;
+    },
+    get firstLanes() {
+      const isQuick = (pace.bytesPerMs ?? 0) > SLOW_BYTES_PER_MS;
+      return isQuick || pace.arePartsRefused || spareTransfers() < SPARE_FAR ? 1 : FIRST_LANES;
     },
     wantsMore(count) {
       lanes = count;
