@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { type ApiWorld, serveAgentApi, testUsers } from "#test-support/api-world";
 import { hasChromium, launchChromium } from "#test-support/chromium";
+import { pageAssets } from "../../src/daemon/page/page.ts";
 
 // A browser is started: on a busy machine that takes its time.
 setDefaultTimeout(60_000);
@@ -96,6 +97,8 @@ test.skipIf(!hasChromium)(
   },
 );
 
+const SCRIPT = pageAssets().find(({ path }) => path.endsWith(".js"))?.path ?? "";
+
 /** Tries what a page can, and writes down how it went. */
 function evilPage(target: string): string {
   return `<!doctype html><body><script type="module">
@@ -107,7 +110,7 @@ function evilPage(target: string): string {
       element.onerror = reject;
       document.body.append(element);
     });
-    const script = Object.assign(document.createElement("script"), { src: "${target}/main.js" });
+    const script = Object.assign(document.createElement("script"), { src: "${target}${SCRIPT}" });
     const events = new EventSource("${target}/api/v1/events");
     const frame = Object.assign(document.createElement("iframe"), { src: "${target}/" });
     await loaded(frame).catch(() => undefined);

@@ -83,6 +83,41 @@ describe.skipIf(!hasChromium)("the status page", () => {
     expect(seen.site.refused).toEqual([]);
   });
 
+  test("says the sentence before its script, an answer of the API or an event has come", async () => {
+    const site = servePage(readyScript());
+    await using context = await browser.newContext();
+    const page = await context.newPage();
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    // Never answered.
+    await page.route(/\.js$|\/api\//, () => {});
+    await page.goto(site.url, { waitUntil: "commit" });
+    await says(sentence(page), "This site is ready offline: 16 of 16 references.");
+    await says(page.locator("#level"), "Ready");
+    expect(await page.title()).toBe("Ready · store-0412.edge.example.com · Drayage");
+    expect(asked.map((path) => path.replace(/-[\w-]{22}\./, "."))).toEqual([
+      ...["/", "/style.css", "/page.js"],
+    ]);
+    await site[Symbol.asyncDispose]();
+  });
+
+  test("shows all of the site without asking who is there, and without an event", async () => {
+    const site = servePage(readyScript());
+    await using context = await browser.newContext();
+    const page = await context.newPage();
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    await page.route("**/api/v1/events", () => {});
+    await page.goto(site.url);
+    await says(count(page), "16 images");
+    await says(page.locator("#flow"), "16 images");
+    await says(page.locator("#disk"), "14.6 GB");
+    await page.getByRole("button", { name: "Prove" }).waitFor();
+    expect(asked.filter((path) => /\/(me|site)$/.test(path))).toEqual([]);
+    expect(asked.indexOf("/api/v1/images")).toBeLessThan(asked.indexOf("/api/v1/events"));
+    await site[Symbol.asyncDispose]();
+  });
+
   test("shows a delivery from its start to its end, without being loaded anew", async () => {
     const script = deliveringScript();
     script.state = {
@@ -292,6 +327,27 @@ describe.skipIf(!hasChromium)("the status page", () => {
     expect(height).toBeGreaterThan(1000 * 56);
     expect(await page.locator("*").count()).toBeLessThan(1500);
     expect(seen.complaints).toEqual([]);
+  });
+
+  test("a search shows what it finds at once, wherever the list was scrolled to", async () => {
+    await using seen = await visit({
+      ...readyScript(),
+      images: { active: manyImages(1000), staged: [] },
+    });
+    const { page } = seen;
+    await says(count(page), "1,000 images");
+    await rows(page).first().getByRole("button").focus();
+    await page.keyboard.press("End");
+    await says(rows(page).last(), "service-0999");
+    // In one turn: no scroll event, no frame comes in between.
+    const found = await page.evaluate<number>(`(() => {
+      const search = document.querySelector("#image-filters input");
+      search.value = "service-000";
+      search.dispatchEvent(new Event("input", { bubbles: true }));
+      return document.querySelectorAll("#image-table tbody tr:not(.spacer)").length;
+    })()`);
+    expect(found).toBe(10);
+    await says(count(page), "10 of 1,000 images");
   });
 
   test("keeps the focus on an image while states and images come in", async () => {

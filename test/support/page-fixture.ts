@@ -118,6 +118,11 @@ export function servePage(script: PageScript): PageFixture {
     return problem(404, "not-found", "There is nothing here");
   }
 
+  function me(isIn: boolean) {
+    const user = script.login !== undefined && isIn ? script.login.user : null;
+    return { user, role: script.role ?? "operate", login: script.login ? "required" : "none" };
+  }
+
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -125,21 +130,18 @@ export function servePage(script: PageScript): PageFixture {
     idleTimeout: 0,
     async fetch(request) {
       const { pathname, searchParams } = new URL(request.url);
+      const isIn = script.login === undefined || request.headers.get("cookie") === COOKIE;
       const asset = assets.get(pathname);
       if (asset !== undefined) {
-        const { contentType, body, etag } = asset;
+        const words = { state: script.state, me: me(isIn) };
+        const { contentType, body, etag } = (isIn && asset.telling?.(words)) || asset;
         const headers = { "content-type": contentType, etag };
         return new Response(body, {
           headers: { ...headers, "content-security-policy": PAGE_POLICY },
         });
       }
       const path = pathname.replace("/api/v1", "");
-      const isIn = script.login === undefined || request.headers.get("cookie") === COOKIE;
-      if (path === "/me") {
-        const user = script.login !== undefined && isIn ? script.login.user : null;
-        const role = script.role ?? "operate";
-        return Response.json({ user, role, login: script.login ? "required" : "none" });
-      }
+      if (path === "/me") return Response.json(me(isIn));
       if (!isIn && path !== "/login") return problem(401, "login-required", "Log in first");
       return request.method === "POST" ? await post(path, request) : get(path, searchParams);
     },

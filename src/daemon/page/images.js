@@ -117,6 +117,7 @@ export function showImages(now) {
     known = "";
     images = [];
     setText(empty, "No revision was read yet: there are no images to show.");
+    setChoices();
     filter();
     return;
   }
@@ -162,13 +163,13 @@ async function refresh() {
     isAsking = false;
   }
   if (isAskedAgain) void refresh();
-  loaded(images);
   filter();
+  setChoices();
+  loaded(images);
 }
 
 function filter() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  setChoices();
   const found = images.filter(
     (image) =>
       (statusChoice.value === "" || statusOf(image) === statusChoice.value) &&

@@ -21,45 +21,85 @@ import { showRefused, showVerdict, showWarnings } from "./verdict.js";
 let me = { user: null, role: "read", login: "none" };
 /** @type {SiteState | undefined} */
 let site;
-/** @type {readonly ImageState[]} */
-let images = [];
+/** Of the revision that is shown; undefined until they were asked for. @type {readonly ImageState[] | undefined} */
+let images;
 /** When the state in sight came, by the browser's clock. */
 let heardAt = 0;
 
 /**
- * However fast states come, they are drawn once a frame: the sentence in one, so that a slow tablet shows
- * it first, and all else in the next. The list of images takes longest to come: it is asked for at once.
+ * All but the sentence, in the order in which it is drawn. The list of images takes longest to come: it is
+ * asked for before anything is drawn that can wait.
+ *
+ * @type {readonly ((state: SiteState) => void)[]}
  */
-const drawSoon = onceAFrame(() => {
-  if (site === undefined) return;
-  showVerdict(site);
-  showActions(site, me);
-  showWarnings(site);
-  showRefused(site);
-  showImages(site);
-  drawRestSoon();
-});
+const SECTIONS = [
+  showImages,
+  (state) => {
+    showActions(state, me);
+    showWarnings(state);
+    showRefused(state);
+  },
+  showProgress,
+  (state) => {
+    // A picture without the images would be of nothing, and drawn again as soon as they are here.
+    const isNothingWanted = state.active === null && state.staged === null && state.wanted === null;
+    if (images !== undefined || state.delivery !== null || isNothingWanted) {
+      showFlow(state, images ?? []);
+    }
+  },
+  showUplink,
+  showPanels,
+];
 
-const drawRestSoon = onceAFrame(() => {
-  if (site === undefined) return;
-  showProgress(site);
-  showFlow(site, images);
-  showUplink(site);
-  showPanels(site);
-});
+/** A task that takes longer keeps a finger waiting. */
+const TASK_MS = 30;
 
-/** @param {() => void} draw */
-function onceAFrame(draw) {
-  let isAsked = false;
-  return () => {
-    if (isAsked) return;
-    isAsked = true;
-    requestAnimationFrame(() => {
-      isAsked = false;
-      draw();
-    });
-  };
+let isSetUp = false;
+let isDrawing = false;
+let isStale = false;
+
+/**
+ * Draws all sections with the newest state, at most once a frame, however fast states come. A slow tablet
+ * gets its turns in between; each of them costs a layout of the page, so a fast machine gets none.
+ */
+async function draw() {
+  isStale = true;
+  if (isDrawing || !isSetUp) return;
+  isDrawing = true;
+  while (isStale) {
+    isStale = false;
+    let begunAt = performance.now();
+    for (const show of SECTIONS) {
+      if (performance.now() - begunAt > TASK_MS) {
+        await nextTask();
+        begunAt = performance.now();
+      }
+      if (site === undefined) continue;
+      try {
+        show(site);
+      } catch (error) {
+        // A section that has failed keeps the others from nothing.
+        reportError(error);
+      }
+    }
+    await nextFrame();
+  }
+  isDrawing = false;
 }
+
+/** @returns {Promise<void>} */
+const nextFrame = () => new Promise((resolve) => requestAnimationFrame(() => resolve()));
+
+/** What the browser has to do meanwhile, it does. A time-out of 0 would be one of 4 ms. @returns {Promise<void>} */
+const nextTask = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 
 /** @param {SiteState} state */
 function take(state) {
@@ -68,24 +108,34 @@ function take(state) {
   if (isOld) return;
   site = state;
   heardAt = Date.now();
-  drawSoon();
+  showVerdict(state);
+  void draw();
 }
 
 /** @param {"connected" | "lost"} how */
 function showConnection(how) {
   document.documentElement.dataset.connection = how;
-  const since =
-    heardAt === 0 ? "" : ` What is shown is of ${new Date(heardAt).toLocaleTimeString()}.`;
-  setText(
-    byId("connection"),
-    how === "connected" ? "Live" : `Connection lost, trying again.${since}`,
-  );
+  setText(byId("connection"), how === "connected" ? "Live" : lostText());
+}
+
+function lostText() {
+  if (heardAt === 0) return "Connection lost, trying again.";
+  const since = new Date(heardAt).toLocaleTimeString();
+  return `Connection lost, trying again. What is shown is of ${since}.`;
 }
 
 async function start() {
+  const told = firstWords();
+  if (told === undefined) {
+    await letIn();
+    take(await getSite());
+  } else {
+    greet(told.me);
+    take(told.state);
+  }
   setUpImages((all) => {
     images = all;
-    drawSoon();
+    void draw();
   });
   setUpUplink();
   setUpJournal();
@@ -94,7 +144,10 @@ async function start() {
     await logout().catch(() => undefined);
     location.reload();
   });
-  await letIn();
+  isSetUp = true;
+  const drawn = draw();
+  // All of that state is in sight before another is asked for; who sees nothing is not waited for.
+  if (!document.hidden) await drawn;
   const stop = follow({
     state: take,
     journal: addToJournal,
@@ -107,7 +160,16 @@ async function start() {
       void checkSession(stop);
     },
   });
-  take(await getSite());
+}
+
+/**
+ * Who is there, and the state of the site, where the page came with them.
+ *
+ * @returns {{me: Me, state: SiteState} | undefined}
+ */
+function firstWords() {
+  const data = document.getElementById("first-words")?.textContent;
+  return data ? JSON.parse(data) : undefined;
 }
 
 /** Until the agent lets the reader in, nothing else is asked for. */
@@ -115,16 +177,19 @@ async function letIn() {
   for (;;) {
     const known = await whoAmI();
     if (known !== null) {
-      me = known;
-      setText(
-        byId("who"),
-        me.user === null ? "" : `${me.user}${me.role === "read" ? ", may read" : ""}`,
-      );
-      byId("logout").hidden = me.login === "none" || me.user === null;
+      greet(known);
       return;
     }
     await askForLogin();
   }
+}
+
+/** @param {Me} known who is there */
+function greet(known) {
+  me = known;
+  const { user, role, login: need } = known;
+  setText(byId("who"), user === null ? "" : `${user}${role === "read" ? ", may read" : ""}`);
+  byId("logout").hidden = need === "none" || user === null;
 }
 
 /** Null when somebody has to log in first. */

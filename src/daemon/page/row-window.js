@@ -40,22 +40,26 @@ export function createRowWindow(scroller, table, rows) {
   /** The row that the keys are at. */
   let current = 0;
 
+  /** What is in sight, in CSS pixels: to ask at every drawing would have all of the page laid out anew. */
+  let top = 0;
+  let room = 0;
   let height = 56;
 
-  /** The height is a matter of style: to ask at every step of a scroll would cost more than the rows. */
+  /** The height is a matter of style. */
   function measure() {
     height = Number.parseFloat(getComputedStyle(table).getPropertyValue("--row")) || height;
+    room = scroller.clientHeight;
+    top = scroller.scrollTop;
     draw();
   }
 
   const headHeight = () => table.tHead?.offsetHeight ?? 0;
 
   function draw() {
-    const first = Math.max(0, Math.floor(scroller.scrollTop / height) - BEYOND);
-    const last = Math.min(
-      items.length,
-      Math.ceil((scroller.scrollTop + scroller.clientHeight) / height) + BEYOND,
-    );
+    // A shorter list ends above the place that a longer one was scrolled to.
+    const from = Math.min(top, Math.max(0, items.length * height - room));
+    const first = Math.max(0, Math.floor(from / height) - BEYOND);
+    const last = Math.min(items.length, Math.ceil((from + room) / height) + BEYOND);
     const sight = items.slice(first, last);
     const keys = new Set(sight.map(rows.keyOf));
     for (const key of made.keys()) if (!keys.has(key)) made.delete(key);
@@ -94,10 +98,11 @@ export function createRowWindow(scroller, table, rows) {
   /** @param {number} index */
   function go(index) {
     current = Math.max(0, Math.min(items.length - 1, index));
-    const top = current * height;
-    const room = scroller.clientHeight - headHeight();
-    if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
+    const edge = current * height;
+    const free = scroller.clientHeight - headHeight();
+    if (edge < scroller.scrollTop) scroller.scrollTop = edge;
+    else if (edge + height > scroller.scrollTop + free) scroller.scrollTop = edge + height - free;
+    top = scroller.scrollTop;
     draw();
     body.querySelector(`[data-index="${current}"]`)?.querySelector("button")?.focus();
   }
@@ -108,6 +113,7 @@ export function createRowWindow(scroller, table, rows) {
     isAsked = true;
     requestAnimationFrame(() => {
       isAsked = false;
+      top = scroller.scrollTop;
       draw();
     });
   });

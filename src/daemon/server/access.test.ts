@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Secret } from "#base";
 import { type ApiWorld, basic, serveAgentApi, testUsers } from "#test-support/api-world";
+import { pageAssets } from "../page/page.ts";
 import { ROUTES } from "./routes.ts";
 
 const LOGIN = "/api/v1/login";
@@ -78,8 +79,9 @@ describe("who may do what", () => {
 
   test("the page itself is open to everybody: it has the form to log in", async () => {
     await using world = await serveAgentApi({ access: testUsers().access, isLoopbackOnly: false });
-    expect((await fetch(`${world.url}/`)).status).toBe(200);
-    expect((await fetch(`${world.url}/login.js`)).status).toBe(200);
+    for (const { path } of pageAssets()) {
+      expect([path, (await fetch(`${world.url}${path}`)).status]).toEqual([path, 200]);
+    }
   });
 
   test("an action is in the journal with its user", async () => {

@@ -5,9 +5,11 @@ import { Failure } from "#base";
 import { START_MS } from "#test-support/agent-world";
 import {
   type ApiWorld,
+  basic,
   documentedPaths,
   serveAgentApi,
   stateProblems,
+  testUsers,
 } from "#test-support/api-world";
 import { createEventClock } from "#test-support/event-clock";
 import { FUZZ_RUNS } from "#test-support/fuzz";
@@ -23,6 +25,9 @@ const READS = [
   ...["/api/v1/uplink?hours=720", "/api/v1/me", "/api/openapi.json", "/metrics", "/healthz"],
   "/readyz",
 ];
+
+/** Where the script of the page is. */
+const SCRIPT = pageAssets().find(({ path }) => path.endsWith(".js"))?.path ?? "";
 
 async function firstImage(world: ApiWorld): Promise<string> {
   return (await world.ask("/api/v1/images")).json[0].declared;
@@ -114,7 +119,7 @@ describe("what is asked wrongly is refused, and why is told", () => {
     ["OPTIONS", "/api/v1/site", 405],
     ["GET", "/api/v1/actions/stage", 405],
     ["HEAD", "/api/v1/events", 405],
-    ["POST", "/main.js", 405],
+    ["POST", SCRIPT, 405],
     ["POST", "/api/v1/actions/reboot", 400],
   ])("%s %s", async (method, path, status) => {
     await using world = await serveAgentApi();
@@ -235,14 +240,43 @@ test("of a fault in the program nothing is told but that it is one", async () =>
   expect([failed.status, failed.json.error.code]).toEqual([500, "store-broken"]);
 });
 
+test("the page says its state to who may read it, and is bare for others", async () => {
+  const users = testUsers();
+  await using world = await serveAgentApi({ access: users.access, isLoopbackOnly: false });
+  const { sentence } = world.agent.agent.state().verdict;
+  const page = async (headers: Record<string, string>) => {
+    const reply = await fetch(`${world.url}/`, { headers });
+    return [
+      reply.status,
+      (await reply.text()).includes(sentence),
+      reply.headers.get("cache-control"),
+    ];
+  };
+  expect(await page({})).toEqual([200, false, "no-cache"]);
+  expect(await page({ cookie: `drayage=${"a".repeat(43)}` })).toEqual([200, false, "no-cache"]);
+  // Who guesses passwords does it where that is counted, and gets the page whatever they are.
+  for (const name of ["anna", "nobody"]) {
+    expect(await page({ authorization: basic(name) })).toEqual([200, false, "no-cache"]);
+  }
+  expect([users.compared(), users.failed]).toEqual([0, []]);
+  const login = await world.ask("/api/v1/login", {
+    method: "POST",
+    body: { user: "rita", password: "rita" },
+  });
+  const cookie = login.headers.get("set-cookie")?.split(";")[0] ?? "";
+  expect(await page({ cookie })).toEqual([200, true, "no-store"]);
+});
+
 test("the page is served whole, with validators, packed for who takes gzip", async () => {
-  await using world = await serveAgentApi();
-  for (const { path, body, etag, contentType } of pageAssets()) {
+  const { access } = testUsers();
+  await using world = await serveAgentApi({ access, isLoopbackOnly: false });
+  for (const { path, body, etag, contentType, cacheControl } of pageAssets()) {
     const plain = await fetch(`${world.url}${path}`, {
       headers: { "accept-encoding": "identity" },
     });
     expect([path, plain.status, plain.headers.get("etag")]).toEqual([path, 200, etag]);
     expect(plain.headers.get("content-type")).toBe(contentType);
+    expect(plain.headers.get("cache-control")).toBe(cacheControl);
     expect(new Uint8Array(await plain.arrayBuffer())).toEqual(body);
     const packed = await fetch(`${world.url}${path}`, { headers: { "accept-encoding": "gzip" } });
     expect(new Uint8Array(await packed.arrayBuffer())).toEqual(body);
@@ -265,14 +299,14 @@ test.each([
 ])("who accepts %j gets gzip: %p", async (accept, isPacked) => {
   await using world = await serveAgentApi();
   const headers = { "accept-encoding": accept };
-  const reply = await fetch(`${world.url}/main.js`, { headers, decompress: false } as RequestInit);
+  const reply = await fetch(`${world.url}${SCRIPT}`, { headers, decompress: false } as RequestInit);
   expect(reply.headers.get("content-encoding") === "gzip").toBe(isPacked);
   expect(reply.headers.get("vary")).toBe("accept-encoding");
 });
 
 test("every answer keeps a browser from framing, sniffing, embedding and running it", async () => {
   await using world = await serveAgentApi();
-  for (const path of ["/", "/main.js", ...READS, "/nothing", "/api/v1/journal?limit=x"]) {
+  for (const path of ["/", ...READS, "/nothing", "/api/v1/journal?limit=x"]) {
     const { headers } = await fetch(`${world.url}${path}`);
     expect([path, headers.get("x-content-type-options")]).toEqual([path, "nosniff"]);
     expect(headers.get("x-frame-options")).toBe("DENY");

@@ -5,7 +5,7 @@ import type { ApiAccess, Caller, Role } from "./access.ts";
 import { type Answer, packed, unlessKnown } from "./answer.ts";
 import { Events } from "./events.ts";
 import { problemAnswer } from "./problem.ts";
-import { type Asked, ROUTES, type Route } from "./routes.ts";
+import { type Asked, meOf, ROUTES, type Route } from "./routes.ts";
 import { demandLoopbackHost, demandSameSite } from "./same-site.ts";
 
 /** What an API is made of. */
@@ -49,7 +49,8 @@ export function createApi(options: ApiOptions): Api {
     const asset = assets.get(pathname);
     if (asset !== undefined) {
       demandMethod(request, ["GET"]);
-      return unlessKnown(request, assetAnswer(asset, pagePolicy));
+      const own = (await told(asset, request, client)) ?? asset;
+      return unlessKnown(request, assetAnswer(own, pagePolicy));
     }
     const { route, name } = findRoute(request, pathname);
     demandSameSite(request);
@@ -64,6 +65,14 @@ export function createApi(options: ApiOptions): Api {
     if (path === "/metrics" && (await access.isScraper(request, client))) return SCRAPER;
     if (role === "none" && path !== "/api/v1/me") return { user: null, role, by: client };
     return access.authenticate(request, client);
+  }
+
+  /** The page is there for everybody, a state is not. A password is asked for and tried elsewhere. */
+  async function told({ telling }: PageAsset, request: Request, client: string) {
+    if (telling === undefined || request.headers.has("authorization")) return undefined;
+    const caller = await access.authenticate(request, client);
+    if (RANK[caller.role] < RANK.read) return undefined;
+    return telling({ state: control.state(), me: meOf(caller, access) });
   }
 
   return {
@@ -96,13 +105,13 @@ const GUARDS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-function assetAnswer({ contentType, etag, body }: PageAsset, policy: string): Answer {
+function assetAnswer({ contentType, etag, body, cacheControl }: PageAsset, policy: string): Answer {
   return {
     status: 200,
     headers: {
       ...{ "content-type": contentType, etag },
       "content-security-policy": policy,
-      "cache-control": "no-cache",
+      "cache-control": cacheControl,
     },
     body,
   };
