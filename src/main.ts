@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { arch, homedir, platform } from "node:os";
 import { systemClock } from "#base";
 import { type CliContext, diskFiles, EXIT, runCli, type Screen } from "#cli";
+import type { WorkerProcess } from "#site";
 
 /** Set by the build (`tools/build.ts`); from a checkout there is none. */
 declare const BUILD_VERSION: string | undefined;
@@ -18,12 +19,19 @@ const PROXY_VARIABLES = [
   "NO_PROXY",
 ];
 
+/** The word by which an agent starts this program to work for it. It is no command. */
+const WORKER = "agent-worker";
+
+/** Where Bun has the files of a single executable. */
+const EMBEDDED = "/$bunfs/";
+
 /** How long an answer may take to be written once all is over and the program was told to stop. */
 const LINGER_MS = 250;
 
 /** The one place that reads arguments, environment and clock, and that ends the process. */
 async function main(): Promise<void> {
   watchAnswer();
+  process.on("exit", killWorkers);
   const env = { ...process.env };
   for (const name of PROXY_VARIABLES) delete process.env[name];
   const context: CliContext = {
@@ -39,11 +47,75 @@ async function main(): Promise<void> {
     isTerminal: process.stderr.isTTY === true,
     columns: () => process.stderr.columns ?? 80,
     ...(process.stdout.isTTY === true ? { screen: screen() } : {}),
+    startWorker: () => startWorker(env),
     signal: interruption(),
   };
+  if (process.argv[2] === WORKER) return work(context);
   process.exitCode = await runCli(process.argv.slice(2), context);
   // What was told to stop and still waits for something must not keep the program from ending.
   if (context.signal.aborted) setTimeout(() => process.exit(), LINGER_MS).unref();
+}
+
+/**
+ * This very program, also when its file was exchanged or removed since it started: an upgrade counts once
+ * the agent is started again (proc(5), `/proc/self/exe`). From a checkout it is Bun, which must be told the
+ * script.
+ */
+function startWorker(env: NodeJS.ProcessEnv): WorkerProcess {
+  const script = Bun.main.startsWith(EMBEDDED) ? [] : [...process.execArgv, Bun.main];
+  const child = Bun.spawn(["/proc/self/exe", ...script, WORKER], {
+    ...{ env, argv0: process.argv0, stdin: "pipe", stdout: "pipe", stderr: "pipe" },
+  });
+  const { stdin, stdout, stderr } = child;
+  workers.add(child);
+  const exited = child.exited.then((code) => {
+    workers.delete(child);
+    return child.signalCode === null ? `exit code ${code}` : `${child.signalCode}`;
+  });
+  return {
+    ...{ stdout, stderr, exited },
+    write(text) {
+      heedless(() => stdin.write(text));
+      heedless(() => stdin.flush());
+    },
+    end: () => heedless(() => stdin.end()),
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+/** A pipe to a process that is gone says so in its own ways; who reads from it sees the end. */
+function heedless(act: () => unknown): void {
+  try {
+    Promise.resolve(act()).catch(() => undefined);
+  } catch {
+    // As above.
+  }
+}
+
+/** Whoever works for this process. Each ends with it by itself, unless it is too busy to see its end. */
+const workers = new Set<ReturnType<typeof Bun.spawn>>();
+
+function killWorkers(): void {
+  for (const worker of workers) worker.kill("SIGKILL");
+}
+
+/** Does a piece of work for the agent that started this process, and ends with it. */
+async function work(context: CliContext): Promise<never> {
+  process.on("uncaughtException", dieOf);
+  process.on("unhandledRejection", dieOf);
+  const { serveWork } = await import("#site");
+  await serveWork({
+    ...{ context, signal: context.signal, write: context.out },
+    input: Bun.stdin.stream(),
+  });
+  process.exit();
+}
+
+/** What is written goes into the agent's journal: where it happened, and nothing of what an error holds. */
+function dieOf(error: unknown): never {
+  const text = error instanceof Error ? (error.stack ?? error.message) : "an error that is none";
+  writeSync(2, `${text}\n`);
+  process.exit(EXIT.failed);
 }
 
 function screen(): Screen {

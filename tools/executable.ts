@@ -58,6 +58,8 @@ export async function build(
     BUN,
     "build",
     ...["--compile", "--bytecode", "--minify", ...IGNORE_THE_FOLDER_IT_STARTS_IN],
+    // A command loads what it needs of the program, and not all of it.
+    ...["--splitting", "--format=esm"],
     ...machine,
     `--define=BUILD_VERSION=${JSON.stringify(version)}`,
     `--define=BUILD_REVISION=${JSON.stringify(revision)}`,

@@ -4,13 +4,14 @@ import { Findings, isFailure } from "#base";
 import {
   type Agent,
   addressDoor,
+  compileSeldom,
   createAgent,
   type Part,
   refuseApiExposure,
   socketDoor,
 } from "#daemon";
 import { readSiteFile, type Site } from "#profile";
-import { agentSocket, createSiteOperations, openStoreToDeliver } from "#site";
+import { agentSocket, createSiteOperations, machineTimeZone, reserveSite } from "#site";
 import { type DiskStore, openStore } from "#store";
 import { type AgentLog, createAgentLog } from "./agent-log.ts";
 import { type CliContext, EXIT, type ExitCode } from "./context.ts";
@@ -33,6 +34,7 @@ const EXAMPLE = "127.0.0.1:5056";
 
 /** `dray agent`: keeps the site as its inputs want it, until it is told to stop. */
 export async function runAgent(options: AgentOptions, context: CliContext): Promise<ExitCode> {
+  compileSeldom();
   refuseStdin(options);
   const site = readSoundSite(options, context);
   if (site === undefined) return EXIT.refused;
@@ -41,18 +43,19 @@ export async function runAgent(options: AgentOptions, context: CliContext): Prom
   const { clock, random, signal, version } = context;
   const log = createAgentLog(options.output, context);
   const dataDir = resolve(options.dataDir ?? site.dataDir);
-  await using store = await openStoreToDeliver(dataDir, context);
-  await using served = await openStore(dataDir, { clock, role: "registry" });
+  using _ = await reserveSite(dataDir, context);
+  await using store = await openStore(dataDir, { clock, role: "registry" });
   if (store.recoveryText !== undefined) log.news(store.recoveryText);
   const operations = createSiteOperations({
-    ...{ sources: options, dataDir, store, served, context, started: site },
+    ...{ sources: options, dataDir, store, context, started: site },
+    startWorker: context.startWorker,
     overruled: namedIn(options),
     onNews: log.news,
     onTrouble: log.trouble,
   });
   const agent = createAgent({
     ...{ operations, records: store, clock, random, version, host: hostname() },
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: machineTimeZone(context.env),
   });
   agent.subscribe((news) => {
     if (news.type === "journal") log.entry(news.entry);

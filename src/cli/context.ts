@@ -1,4 +1,4 @@
-import type { SiteContext } from "#site";
+import type { SiteContext, WorkerProcess } from "#site";
 
 /** The world as a command sees it. The program's is made in `main.ts`; tests make their own. */
 export interface CliContext extends SiteContext {
@@ -11,6 +11,8 @@ export interface CliContext extends SiteContext {
   readonly columns: () => number;
   /** Where the answer is read, when that is a terminal. */
   readonly screen?: Screen;
+  /** Starts this program once more, to do a piece of an agent's work. Throws the system's error. */
+  readonly startWorker: () => WorkerProcess;
   /** Aborted by Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
 }

@@ -36,6 +36,9 @@ function commands(sketch: ClusterSketch) {
       },
       isTerminal: false,
       columns: () => 80,
+      startWorker: () => {
+        throw new Error("nothing here works for an agent");
+      },
       signal: new AbortController().signal,
     };
     const exit = await command(context);

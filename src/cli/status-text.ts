@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration, printable } from "#base";
 import type { DeliveryState, RevisionState, SiteState } from "#daemon";
+import { machineTimeZone } from "#site";
 import type { CliContext } from "./context.ts";
 import { type Paint, paintAnsi, paintNothing, wrap } from "./screen-text.ts";
 
@@ -21,7 +22,7 @@ export function viewOf(nowMs: number, { screen, env }: CliContext): StatusView {
     columns: screen?.columns() ?? COLUMNS_DEFAULT,
     paint: hasColor ? paintAnsi : paintNothing,
     nowMs,
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: machineTimeZone(env),
   };
 }
 

@@ -16,6 +16,8 @@ import {
   declaredIn,
   type MemoryRecords,
   type MemorySite,
+  nothingCame,
+  planOf,
   revisionOf,
   sketchOf,
   summaryOf,
@@ -92,7 +94,8 @@ describe("an agent", () => {
     const world = startAgent();
     const { site, agent } = world;
     const aborts: unknown[] = [];
-    site.script.stage = async ({ plan }, { signal, emit }) => {
+    site.script.stage = async (revision, { signal, emit }) => {
+      const plan = planOf(revision);
       const [first = ""] = declaredIn(plan);
       site.held.add(first);
       emit({ at: 0, type: "waiting", reason: "the window of link.windows", untilMs: null });
@@ -119,7 +122,7 @@ describe("an agent", () => {
   test("tries what failed again with back-off, shows why, and at once when it is told to", async () => {
     const world = startAgent();
     const { site, agent } = world;
-    const { plan } = site.want(sketchOf("shop"));
+    const plan = planOf(site.want(sketchOf("shop")));
     const missing = ["quay.io/team/shop:latest"];
     site.script.stage = async () => summaryOf(plan, { missing, moved: 1 });
     await world.until("it failed", () => agent.state().activity.waiting !== null);
@@ -186,7 +189,9 @@ describe("an agent", () => {
   test("tells of a delivery that fails in one way again and again at first, ever more seldom, and in the end", async () => {
     const world = startAgent();
     const { site } = world;
-    const { plan, id } = site.want(sketchOf("shop"));
+    const revision = site.want(sketchOf("shop"));
+    const { id } = revision;
+    const plan = planOf(revision);
     site.script.stage = async () => summaryOf(plan, { missing: declaredIn(plan) });
     await world.pass(24 * HOUR_MS);
     const tries = callsOf(site, "stage");
@@ -217,7 +222,7 @@ describe("an agent", () => {
   test("tells of an attempt by which something came, although it failed like the one before", async () => {
     const world = startAgent();
     const { site } = world;
-    const { plan } = site.want(sketchOf("shop"));
+    const plan = planOf(site.want(sketchOf("shop")));
     const missing = declaredIn(plan).slice(1);
     site.script.stage = async () => summaryOf(plan, { missing, moved: 1 });
     await world.pass(2 * HOUR_MS);
@@ -232,7 +237,7 @@ describe("an agent", () => {
   test("warns once of a registry that refuses all its images", async () => {
     const world = startAgent();
     const { site, agent } = world;
-    const { plan } = site.want(sketchOf("shop", "till"));
+    const plan = planOf(site.want(sketchOf("shop", "till")));
     const missing = declaredIn(plan);
     site.script.stage = async () => summaryOf(plan, { missing });
     await world.until("it failed", () => agent.state().activity.waiting !== null);
@@ -265,7 +270,8 @@ describe("an agent", () => {
   test("begins a delivery again when the uplink may be used in another way, and fetches nothing twice", async () => {
     const world = startAgent();
     const { site, agent } = world;
-    site.script.stage = async ({ plan }, { signal }) => {
+    site.script.stage = async (revision, { signal }) => {
+      const plan = planOf(revision);
       site.held.add(declaredIn(plan)[0] ?? "");
       return untilAborted(NEVER, signal);
     };
@@ -364,7 +370,9 @@ describe("an agent", () => {
   test("shows what is on its way, its images and its part of the disk, until it is staged", async () => {
     const world = startAgent({ settings: { activation: "manual" } });
     const { site, agent } = world;
-    const { plan, id } = site.want(sketchOf("shop"));
+    const revision = site.want(sketchOf("shop"));
+    const { id } = revision;
+    const plan = planOf(revision);
     const claims: (string | undefined)[] = [];
     site.script.disk = async ({ staged }) => {
       claims.push(staged?.id);
@@ -380,6 +388,73 @@ describe("an agent", () => {
     site.script = {};
     await world.until("it is staged", () => agent.state().staged?.id === id);
     expect(agent.state().wanted).toBeNull();
+    await world.stop();
+  });
+
+  test("tells the store what must stay before each collection", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    await ready(world, "shop");
+    const told: string[] = [];
+    site.script.keep = async ({ active }) => {
+      told.push(`keep ${active?.id}`);
+    };
+    site.script.collect = async () => {
+      told.push("collect");
+      return { ok: true, text: "", blobs: 0, bytes: 0, trouble: [] };
+    };
+    const id = agent.state().active?.id;
+    for (const count of [2, 4]) {
+      await agent.act("collect", "ana");
+      await world.until("it has collected", () => told.length === count);
+    }
+    expect(told).toEqual([`keep ${id}`, "collect", `keep ${id}`, "collect"]);
+    await world.stop();
+  });
+
+  test("tells the store what must stay one at a time, and last what holds", async () => {
+    const world = startAgent({ settings: { activation: "manual" } });
+    const { site, agent } = world;
+    site.want(sketchOf("shop"));
+    await world.until("one is staged", () => agent.state().staged !== null);
+    await agent.act("activate", "ana");
+    await world.until("one is active", () => isReady(world));
+    const one = agent.state().active?.id;
+    site.want(sketchOf("till"));
+    await world.until("two is staged", () => agent.state().staged !== null);
+    const told: (string | undefined)[][] = [];
+    const slow = Promise.withResolvers<void>();
+    site.script.keep = async ({ active, staged }) => {
+      told.push([active?.id, staged?.id]);
+      if (told.length === 1) await slow.promise;
+    };
+    const two = agent.state().staged?.id;
+    await agent.act("collect", "ana");
+    await world.until("it is told", () => told.length === 1);
+    site.want(sketchOf("shop"));
+    await world.pass(HOUR_MS / 60);
+    expect(told).toEqual([[one, two]]);
+    slow.resolve();
+    await world.until("it is told anew", () => told.length === 2);
+    expect(told.at(-1)).toEqual([one, undefined]);
+    await world.stop();
+  });
+
+  test("keeps what an activation was begun with, though the inputs have gone back since", async () => {
+    const world = startAgent();
+    const { site, agent } = world;
+    const one = await ready(world, "shop");
+    site.script.activate = async () => {
+      throw failure("runtime-unreachable");
+    };
+    const { id: two } = site.want(sketchOf("till"));
+    await world.until(
+      "its activation has failed",
+      () => agent.state().activation?.outcome === "failed",
+    );
+    site.want(sketchOf("shop"));
+    await world.until("the inputs are read", () => agent.state().staged === null);
+    expect(site.kept).toEqual({ active: one, staged: two });
     await world.stop();
   });
 
@@ -820,7 +895,7 @@ describe("an agent", () => {
   test("tries the credentials again when a registry refuses a delivery, and not an hour later", async () => {
     const world = startAgent();
     const { site } = world;
-    site.script.stage = async ({ plan }) => summaryOf(plan, { missing: declaredIn(plan) });
+    site.script.stage = nothingCame;
     site.want(sketchOf("shop"));
     await world.until("it is refused", () => callsOf(site, "stage") > 0);
     await world.pass(1_000);
@@ -867,10 +942,11 @@ describe("an agent", () => {
     site.script.read = async (signal) => {
       await clock.sleep(100, signal);
       password.read = password.written;
-      return wanted;
+      return { revision: wanted, warnings: [], faults: [] };
     };
     const tried: string[] = [];
-    site.script.stage = async ({ plan }) => {
+    site.script.stage = async (revision) => {
+      const plan = planOf(revision);
       tried.push(password.read);
       return summaryOf(plan, { missing: password.read === "new" ? [] : declaredIn(plan) });
     };
@@ -887,7 +963,7 @@ describe("an agent", () => {
     const world = startAgent();
     const { site, agent } = world;
     await ready(world, "shop");
-    site.script.stage = async ({ plan }) => summaryOf(plan, { missing: declaredIn(plan) });
+    site.script.stage = nothingCame;
     await agent.act("stage", "socket");
     const isWarned = () => agent.state().warnings.length > 0;
     await world.until("it is refused", isWarned);
@@ -1231,7 +1307,10 @@ describe("an agent that comes after one that was killed", () => {
       const { roles } = await records.revisions.read();
       const turns: (readonly [string, boolean])[] = [];
       site.script.activate = async (revision, work) => {
-        turns.push([revision.id, declaredIn(revision.plan).every((name) => site.held.has(name))]);
+        turns.push([
+          revision.id,
+          declaredIn(planOf(revision)).every((name) => site.held.has(name)),
+        ]);
         site.turnedTo = revision.id;
         work.signal.throwIfAborted();
         return { outcome: "done", steps: [] };

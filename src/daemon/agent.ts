@@ -1,4 +1,5 @@
 import { type Clock, Failure, quoted } from "#base";
+import { planDocument } from "#plan";
 import { type AgentJournal, Chronicle } from "./chronicle.ts";
 import type { AgentControl, AgentNews, RevisionRole } from "./control.ts";
 import { Counters } from "./counters.ts";
@@ -9,7 +10,7 @@ import { type KeptProof, Knowledge } from "./knowledge.ts";
 import { Newsroom } from "./newsroom.ts";
 import type { Operations, Revision } from "./operations.ts";
 import { type AgentNotes, Reconciler, refusals } from "./reconciler.ts";
-import { namesOf, RevisionBook, type RevisionRecords } from "./revision-book.ts";
+import { RevisionBook, type RevisionRecords } from "./revision-book.ts";
 import { siteStateOf, unfinished } from "./site-state.ts";
 import type { ActionName, ImageState, JournalEntry, SiteState, UplinkSlice } from "./state.ts";
 import { type Part, supervise, troubleOfError } from "./supervise.ts";
@@ -70,7 +71,7 @@ class SiteAgent implements Agent {
   readonly #uplink: Uplink;
   readonly #watchers: Watchers;
   readonly #startedMs: number;
-  #isKept = false;
+  #keeping = Promise.resolve(true);
   #isDirty = true;
   #builtMs = Number.NEGATIVE_INFINITY;
   #state: SiteState | undefined;
@@ -82,7 +83,7 @@ class SiteAgent implements Agent {
     this.#startedMs = clock.now();
     const onChange = () => this.#changed();
     this.#knowledge = new Knowledge(() => clock.now(), onChange);
-    this.#book = new RevisionBook(records.revisions, operations);
+    this.#book = new RevisionBook(records.revisions);
     this.#newsroom = new Newsroom(
       clock,
       () => this.state(),
@@ -116,10 +117,7 @@ class SiteAgent implements Agent {
         this.#changed();
       },
       onRefused: () => this.#watchers.wake("credentials"),
-      isKept: async () => {
-        if (!this.#isKept) await this.#keep();
-        return this.#isKept;
-      },
+      keep: () => this.#keep(),
     });
     this.#reconciler = new Reconciler({
       ...{ book: this.#book, notes: records.notes, clock, settings, timeZone, onChange },
@@ -128,7 +126,9 @@ class SiteAgent implements Agent {
         await works.carryOut(command, signal);
         this.#watchers.wake("upkeep");
       },
-      keep: () => this.#keep(),
+      keep: async () => {
+        await this.#keep();
+      },
     });
     this.#watchers = new Watchers({
       ...shared,
@@ -146,7 +146,6 @@ class SiteAgent implements Agent {
     await records.notes.put("running", { sinceMs: this.#startedMs, version });
     this.#tellStart(isUnclean);
     this.#newsroom.open(signal);
-    await this.#keep();
     const crashes = new Map<string, string>();
     const left = await supervise([...this.#parts(), ...doors], signal, {
       ...{ clock, random },
@@ -194,24 +193,16 @@ class SiteAgent implements Agent {
     await this.#uplink.load();
     // Written by this program; what another version wrote otherwise is found out anew.
     const proof = (await notes.get("proof")) as KeptProof | undefined;
+    const isOurs = typeof proof?.document === "string";
     const paused = (await notes.get("paused")) as SiteState["paused"] | undefined;
     const upkeep = (await notes.get("upkeep")) as Partial<SiteState["upkeep"]> | undefined;
-    const { isPaused, active, staged, previous, wanted } = this.#reconciler.course;
+    const { isPaused } = this.#reconciler.course;
     this.#knowledge.learn({
-      proof: proof ?? null,
+      proof: isOurs ? proof : null,
       paused: isPaused ? (paused ?? { sinceMs: this.#startedMs, by: "an operator" }) : null,
       verified: upkeep?.verified ?? null,
       collected: upkeep?.collected ?? null,
     });
-    for (const id of new Set([active, staged, previous, wanted])) {
-      if (id === null) continue;
-      try {
-        await this.#book.get(id);
-      } catch (thrown) {
-        const trouble = troubleOfError(thrown);
-        this.#knowledge.warn(`revision ${id}`, [warning(trouble, id)]);
-      }
-    }
   }
 
   #tellStart(isUnclean: boolean): void {
@@ -272,36 +263,36 @@ class SiteAgent implements Agent {
   }
 
   async images(role: RevisionRole): Promise<readonly ImageState[]> {
-    const revision = await this.#inRole(role);
-    const whereabouts = await this.#options.operations.whereabouts(revision);
+    const { operations } = this.#options;
+    const revision = this.#inRole(role);
+    const plan = operations.plan(revision);
+    const whereabouts = await operations.whereabouts(revision);
     const { progress } = this.#knowledge;
     const isOfIt = progress?.revision === revision.id;
-    return imageStatesOf(revision, whereabouts, isOfIt ? (progress ?? undefined) : undefined);
+    return imageStatesOf(plan, whereabouts, isOfIt ? (progress ?? undefined) : undefined);
   }
 
   async explain(role: RevisionRole, reference: string): Promise<unknown> {
-    const revision = await this.#inRole(role);
-    if (!namesOf(revision).includes(reference)) {
+    const explanation = await this.#options.operations.explain(this.#inRole(role), reference);
+    if (explanation === undefined) {
       throw new Failure({
         code: "image-unknown",
         message: `Cannot explain ${quoted(reference)}: the ${role} revision does not have it, expected one of its images as declared`,
         hint: "Write the reference as the list of images has it, registry and tag included",
       });
     }
-    return this.#options.operations.explain(revision, reference);
+    return explanation;
   }
 
   plan(role: RevisionRole): unknown {
-    const revision = this.#book.live(this.#idIn(role));
-    if (revision === undefined) throw revisionMissing(role);
-    return this.#options.operations.planDocument(revision);
+    return planDocument(this.#options.operations.plan(this.#inRole(role)));
   }
 
   isReadyOffline(): boolean {
     return this.#reconciler.course.isProven && this.#knowledge.registry.isServing;
   }
 
-  proof(): unknown {
+  proof(): string | null {
     return this.#knowledge.proof?.document ?? null;
   }
 
@@ -355,38 +346,45 @@ class SiteAgent implements Agent {
     this.#knowledge.learn({ paused });
   }
 
-  /** Tells the store what must stay. Until that has gone well once more, nothing is collected. */
-  async #keep(): Promise<void> {
+  /**
+   * Tells the store what must stay; gives whether that went well. One at a time: what is told last counts,
+   * and must be what holds.
+   */
+  #keep(): Promise<boolean> {
+    this.#keeping = this.#keeping.then(() => this.#keepNow());
+    return this.#keeping;
+  }
+
+  async #keepNow(): Promise<boolean> {
     try {
-      const kept = await this.#kept();
+      const kept = this.#kept();
       if (Object.keys(kept).length > 0) await this.#options.operations.keep(kept);
-      this.#isKept = true;
       this.#knowledge.warn("keep", []);
+      return true;
     } catch (thrown) {
-      this.#isKept = false;
       this.#knowledge.warn("keep", [warning(troubleOfError(thrown))]);
+      return false;
     }
   }
 
-  #kept(): Promise<Parameters<Operations["keep"]>[0]> {
-    const { active, staged, previous } = this.#reconciler.course;
-    return this.#inRoles({ active, staged, previous });
+  #kept(): Parameters<Operations["keep"]>[0] {
+    const { active, staged, previous, turn } = this.#reconciler.course;
+    // An activation that was begun is tried again, whatever the inputs say by now.
+    return this.#inRoles({ active, staged: staged ?? turn?.to ?? null, previous });
   }
 
   /** Of the disk: what is on its way counts as staged. */
-  #claimants(): Promise<Parameters<Operations["disk"]>[0]> {
+  #claimants(): Parameters<Operations["disk"]>[0] {
     const { course } = this.#reconciler;
     const { active, staged, previous } = course;
     return this.#inRoles({ active, staged: staged ?? unfinished(course), previous });
   }
 
-  async #inRoles(
+  #inRoles(
     roles: Readonly<Record<RevisionRole, string | null>>,
-  ): Promise<Parameters<Operations["keep"]>[0]> {
-    const entries = await Promise.all(
-      Object.entries(roles).flatMap(([role, id]) =>
-        id === null ? [] : [this.#book.get(id).then((revision) => [role, revision] as const)],
-      ),
+  ): Parameters<Operations["keep"]>[0] {
+    const entries = Object.entries(roles).flatMap(([role, id]) =>
+      id === null ? [] : [[role, this.#book.get(id)] as const],
     );
     return Object.fromEntries(entries);
   }
@@ -401,7 +399,7 @@ class SiteAgent implements Agent {
     return role === "staged" ? (course.staged ?? unfinished(course)) : course[role];
   }
 
-  async #inRole(role: RevisionRole): Promise<Revision> {
+  #inRole(role: RevisionRole): Revision {
     const id = this.#idIn(role);
     if (id === null) throw revisionMissing(role);
     return this.#book.get(id);

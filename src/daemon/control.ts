@@ -28,8 +28,8 @@ export interface AgentControl {
    * Whether the site was proven since the agent started, holds what it declares, and serves it. Never waits.
    */
   isReadyOffline(): boolean;
-  /** The whole document of the last proof; null when there was none yet. */
-  proof(): unknown;
+  /** The whole document of the last proof as a text of JSON; null when there was none yet. */
+  proof(): string | null;
   /** Newest first. @throws {Failure} `store-broken`, `store-busy` */
   journal(page: {
     readonly before?: number;

@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 import type { DeliveryEvent } from "#deliver";
 import { parseDigest } from "#oci";
 import { createManualClock } from "#test-support/clock";
-import { declaredIn, revisionOf, sketchOf, summaryOf } from "#test-support/memory-operations";
+import {
+  declaredIn,
+  planOf,
+  revisionOf,
+  sketchOf,
+  summaryOf,
+} from "#test-support/memory-operations";
 import { DeliveryProgress } from "./delivery-progress.ts";
 
 type EventOf<T> = T extends unknown ? Omit<T, "at"> : never;
@@ -11,7 +17,7 @@ const digest = parseDigest(`sha256:${"a".repeat(64)}`);
 
 function begin() {
   const clock = createManualClock();
-  const { plan } = revisionOf(sketchOf("shop"), 0);
+  const plan = planOf(revisionOf(sketchOf("shop"), 0));
   const [provider = "", shop = ""] = declaredIn(plan);
   const progress = new DeliveryProgress("one", plan, clock);
   const hear = (event: EventOf<DeliveryEvent>) => progress.hear({ at: clock.now(), ...event });

@@ -1,13 +1,14 @@
+import type { Plan } from "#plan";
 import { formatReference } from "#reference";
 import type { DeliveryProgress } from "./delivery-progress.ts";
-import type { ImageWhereabouts, Revision } from "./operations.ts";
+import type { ImageWhereabouts } from "./operations.ts";
 import type { ImageState } from "./state.ts";
 
 const NOWHERE: ImageWhereabouts = { digest: null, bytes: null, runtime: null };
 
 /** The images of a revision, in the order of the plan: what was decided, and how far they are. */
 export function imageStatesOf(
-  { plan }: Revision,
+  plan: Plan,
   whereabouts: ReadonlyMap<string, ImageWhereabouts>,
   progress: DeliveryProgress | undefined,
 ): readonly ImageState[] {

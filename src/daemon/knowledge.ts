@@ -9,7 +9,8 @@ import { type Concern, Warnings } from "./warnings.ts";
 export interface KeptProof {
   readonly revision: string;
   readonly summary: ProofSummary;
-  readonly document: unknown;
+  /** The whole proof as a text of JSON. */
+  readonly document: string;
 }
 
 /** All that the agent has found out about its site, beside where it is in its course. */

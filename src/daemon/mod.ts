@@ -8,14 +8,17 @@
  *
  * @module
  */
+
 export { type Agent, type AgentOptions, type AgentRecords, createAgent } from "./agent.ts";
 export { type AgentJournal, entryOf, type JournalLine } from "./chronicle.ts";
 export type { AgentControl, AgentCounters, AgentNews, RevisionRole } from "./control.ts";
+export { compileSeldom } from "./engine.ts";
 export type {
   ActivationStep,
   ActivationSummary,
   DiskUse,
   ImageWhereabouts,
+  InputsSeen,
   LinkState,
   Operations,
   ProofSummary,

@@ -1,3 +1,4 @@
+import type { Finding } from "#base";
 import type { CredentialReport } from "#credential";
 import type { DeliveryEvent, DeliverySummary } from "#deliver";
 import type { Plan } from "#plan";
@@ -17,10 +18,21 @@ export interface Revision {
   readonly source: string;
   /** When it was first seen, in milliseconds since 1970. */
   readonly seenMs: number;
-  /** With faults when it is refused. */
-  readonly plan: Plan;
+  /** Names of the cluster profiles. */
+  readonly profiles: readonly string[];
+  /** How many images it has. */
+  readonly images: number;
   /** All that is kept of it to come back to it after a restart or by a rollback: JSON, without secrets. */
   readonly record: string;
+}
+
+/** What reading the inputs comes to. */
+export interface InputsSeen {
+  /** With a plan as far as it could be made, when it is refused. */
+  readonly revision: Revision;
+  readonly warnings: readonly Finding[];
+  /** Why it is refused; none when it is not. */
+  readonly faults: readonly Finding[];
 }
 
 /** How the inputs want the agent to work; no part of what is wanted of the site, so of no revision. */
@@ -129,18 +141,24 @@ export interface ImageWhereabouts {
  * is aborted.
  */
 export interface Operations {
-  /** Reads the inputs as they are now, and plans. What is wrong with them are the plan's faults. */
-  read(signal: AbortSignal): Promise<Revision>;
+  /** Reads the inputs as they are now, and plans. */
+  read(signal: AbortSignal): Promise<InputsSeen>;
   /** As the newest inputs say that are not refused. They may change with each {@link Operations.read}. */
   ways(): Ways;
-  /** A revision from what was kept of it. */
-  recall(record: string): Promise<Revision>;
+  /**
+   * The plan of a revision, to be looked at: of each credential it has the origin. It is made of the record
+   * each time, for it is large and seldom asked for.
+   *
+   * @throws {Failure} `revision-broken`
+   */
+  plan(revision: Revision): Plan;
   /** Resolves when the inputs may have changed: a file did, or it is time to ask the registry that steers. */
   changed(signal: AbortSignal): Promise<void>;
-  /** Why one image of a revision comes from where it comes: the document of `dray explain -o json`. */
+  /**
+   * Why one image of a revision, as declared, comes from where it comes: the document of
+   * `dray explain -o json`. Undefined when the revision does not have it.
+   */
   explain(revision: Revision, reference: string): Promise<unknown>;
-  /** The plan's document, as `dray plan -o json` prints it. */
-  planDocument(revision: Revision): unknown;
 
   /** Brings everything onto the site, verified, and to its local registry; nothing changes for the cluster. */
   stage(revision: Revision, work: Work): Promise<DeliverySummary>;
@@ -150,7 +168,7 @@ export interface Operations {
    * The runtime's files that are not as {@link Operations.activate} would write them now: somebody edited
    * them, or a password in them is another one by now. Writes nothing.
    */
-  drift(revision: Revision): Promise<readonly string[]>;
+  drift(revision: Revision, signal: AbortSignal): Promise<readonly string[]>;
   /** Tells the store which revisions must not be collected. */
   keep(revisions: {
     readonly active?: Revision;
@@ -161,7 +179,11 @@ export interface Operations {
     revision: Revision,
     options: { readonly full: boolean },
     signal: AbortSignal,
-  ): Promise<{ readonly summary: ProofSummary; readonly document: unknown }>;
+  ): Promise<{
+    readonly summary: ProofSummary;
+    /** The whole proof as a text of JSON: nobody needs it but who asks for it. */
+    readonly document: string;
+  }>;
   verify(scope: "all" | "sample" | "since-unclean", signal: AbortSignal): Promise<UpkeepSummary>;
   collect(options: { readonly dryRun: boolean }, signal: AbortSignal): Promise<UpkeepSummary>;
   credentials(revision: Revision, signal: AbortSignal): Promise<readonly CredentialReport[]>;
@@ -169,7 +191,7 @@ export interface Operations {
   /** Serves the store as a registry until the signal; rejects when it can't. */
   serveRegistry(signal: AbortSignal, onListening: (address: string) => void): Promise<void>;
 
-  disk(revisions: Parameters<Operations["keep"]>[0]): Promise<DiskUse>;
+  disk(revisions: Parameters<Operations["keep"]>[0], signal: AbortSignal): Promise<DiskUse>;
   link(): Promise<LinkState>;
   whereabouts(revision: Revision): Promise<ReadonlyMap<string, ImageWhereabouts>>;
 }

@@ -1,7 +1,7 @@
-import { formatReference } from "#reference";
+import { Failure } from "#base";
 import type { KeptRevisions } from "#store";
 import type { Standing, Turn } from "./course.ts";
-import type { Operations, Revision } from "./operations.ts";
+import type { Revision } from "./operations.ts";
 import type { RevisionState } from "./state.ts";
 
 /** Where revisions are kept over the death of the agent: those of the store. */
@@ -15,19 +15,15 @@ export interface RevisionRecords {
 interface Entry {
   readonly record: string;
   state: RevisionState;
-  /** Undefined until it is read or recalled. */
-  live?: Revision;
 }
 
 /** The revisions that the agent knows of, and which of them it stands by. */
 export class RevisionBook {
   readonly #records: RevisionRecords;
-  readonly #operations: Operations;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(records: RevisionRecords, operations: Operations) {
+  constructor(records: RevisionRecords) {
     this.#records = records;
-    this.#operations = operations;
   }
 
   /** Where the agent before this one stood. @throws {Failure} what a disk does */
@@ -52,16 +48,15 @@ export class RevisionBook {
 
   /** Takes in a revision that was read. */
   add(revision: Revision): void {
-    const { id, record, source, seenMs, plan } = revision;
+    const { id, record, source, seenMs, profiles, images } = revision;
     const known = this.#entries.get(id);
     const state: RevisionState = {
-      ...{ id, source, profiles: plan.profiles },
-      images: plan.stages.reduce((sum, { images }) => sum + images.length, 0),
+      ...{ id, source, profiles, images },
       seenMs: known?.state.seenMs ?? seenMs,
       stagedMs: known?.state.stagedMs ?? null,
       activatedMs: known?.state.activatedMs ?? null,
     };
-    this.#entries.set(id, { record, state, live: revision });
+    this.#entries.set(id, { record, state });
   }
 
   /** Notes when something was done with a revision; durable with the next {@link save}. */
@@ -82,18 +77,12 @@ export class RevisionBook {
     for (const id of this.#entries.keys()) if (!named.has(id)) this.#entries.delete(id);
   }
 
-  /** @throws {Failure} when it can't be recalled */
-  async get(id: string): Promise<Revision> {
+  /** @throws {Failure} `revision-missing` for one that plays no part any more */
+  get(id: string): Revision {
     const entry = this.#entries.get(id);
-    if (entry?.live !== undefined) return entry.live;
-    const revision = await this.#operations.recall(entry?.record ?? "");
-    if (entry !== undefined) entry.live = revision;
-    return revision;
-  }
-
-  /** What is in memory of it. */
-  live(id: string | null): Revision | undefined {
-    return id === null ? undefined : this.#entries.get(id)?.live;
+    if (entry === undefined) throw revisionForgotten(id);
+    const { source, seenMs, profiles, images } = entry.state;
+    return { id, source, seenMs, profiles, images, record: entry.record };
   }
 
   /** As people see it. */
@@ -102,11 +91,12 @@ export class RevisionBook {
   }
 }
 
-/** Declared references of all images of a revision. */
-export function namesOf({ plan }: Revision): readonly string[] {
-  return plan.stages.flatMap(({ images }) =>
-    images.map(({ declared }) => formatReference(declared)),
-  );
+function revisionForgotten(id: string): Failure {
+  return new Failure({
+    code: "revision-missing",
+    message: `Cannot find revision ${id}: it plays no part any more, expected one that is wanted, staged, active or previous`,
+    hint: "Run `dray status` to see which revisions there are",
+  });
 }
 
 function rolesOf({ turn, rolledBack, ...plain }: Standing): Readonly<Record<string, string>> {

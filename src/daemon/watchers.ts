@@ -3,7 +3,7 @@ import { backoffMs, type Clock, Failure } from "#base";
 import { type CredentialReport, isBroken } from "#credential";
 import type { Chronicle } from "./chronicle.ts";
 import type { Knowledge } from "./knowledge.ts";
-import type { Operations, Revision, Trouble } from "./operations.ts";
+import type { InputsSeen, Operations, Trouble } from "./operations.ts";
 import type { Reconciler } from "./reconciler.ts";
 import type { RevisionBook } from "./revision-book.ts";
 import type { AgentSettings } from "./settings.ts";
@@ -25,7 +25,7 @@ export interface WatchersOptions {
   settings(): AgentSettings;
   onUplink(isUp: boolean): void;
   /** Those that the disk is used for. */
-  claimants(): Promise<Parameters<Operations["disk"]>[0]>;
+  claimants(): Parameters<Operations["disk"]>[0];
   /** Makes durable what crossed the uplink. */
   writeUplink(): Promise<void>;
 }
@@ -81,13 +81,13 @@ export class Watchers {
     const { operations, knowledge, chronicle } = this.#options;
     knowledge.learn({ isReading: true });
     try {
-      const revision = await operations.read(signal);
+      const seen = await operations.read(signal);
       this.#heedWays();
       if (knowledge.unreadable !== null) {
-        chronicle.tell("inputs-readable", `The inputs can be read again: ${revision.source}`);
+        chronicle.tell("inputs-readable", `The inputs can be read again: ${seen.revision.source}`);
       }
       knowledge.learn({ unreadable: null });
-      await this.#see(revision);
+      await this.#see(seen);
       return true;
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof Failure)) throw thrown;
@@ -121,18 +121,18 @@ export class Watchers {
     knowledge.warn("restart", restart.length === 0 ? [] : [warning(restartNeeded(restart))]);
   }
 
-  async #see(revision: Revision): Promise<void> {
+  async #see({ revision, warnings, faults }: InputsSeen): Promise<void> {
     const { knowledge, chronicle, reconciler, book, clock } = this.#options;
-    const { plan, source, id } = revision;
-    knowledge.warn("plan", plan.warnings.map(findingConcern(warning)));
-    if (plan.faults.length > 0) {
+    const { source, id, images } = revision;
+    knowledge.warn("plan", warnings.map(findingConcern(warning)));
+    if (faults.length > 0) {
       if (this.#lastRefused !== id) {
-        const count = plan.faults.length === 1 ? "1 fault" : `${plan.faults.length} faults`;
+        const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
         chronicle.tell("revision-refused", `Refused ${source}: ${count}`, {
           level: "error",
-          data: { revision: id, faults: plan.faults.slice(0, FAULTS_TOLD) },
+          data: { revision: id, faults: faults.slice(0, FAULTS_TOLD) },
         });
-        knowledge.learn({ refused: { source, atMs: clock.now(), faults: plan.faults } });
+        knowledge.learn({ refused: { source, atMs: clock.now(), faults } });
       }
       this.#lastRefused = id;
       return;
@@ -146,7 +146,6 @@ export class Watchers {
     if (id !== wanted || knowledge.hasLooked) this.wake("credentials");
     if (id === wanted) return;
     const isUnfinished = wanted !== null && wanted !== staged && wanted !== active;
-    const images = plan.stages.reduce((sum, stage) => sum + stage.images.length, 0);
     chronicle.tell(
       "revision-seen",
       `New inputs at ${source}: ${label(book.state(id))} (revision ${id}), ${images} images${isUnfinished ? `; they supersede revision ${wanted}, which was not staged yet` : ""}`,
@@ -165,7 +164,7 @@ export class Watchers {
         continue;
       }
       try {
-        const reports = await operations.credentials(await book.get(id), signal);
+        const reports = await operations.credentials(book.get(id), signal);
         this.#compare(reports);
         const isUp = uplinkFromCredentials(reports);
         if (isUp !== undefined) this.#options.onUplink(isUp);
@@ -210,7 +209,7 @@ export class Watchers {
         const isIdle = this.#options.reconciler.work === undefined;
         if (isIdle || clock.monotonic() - lookedMs >= LOOK_MS) {
           lookedMs = clock.monotonic();
-          knowledge.learn({ disk: await operations.disk(await claimants()) });
+          knowledge.learn({ disk: await operations.disk(claimants(), signal) });
         }
         await writeUplink();
         knowledge.warn("surroundings", []);

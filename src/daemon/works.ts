@@ -46,8 +46,8 @@ export interface WorksOptions {
   onUplink(isUp: boolean): void;
   /** A registry does not let us in. */
   onRefused(): void;
-  /** Whether all that must stay is known to the store. */
-  isKept(): Promise<boolean>;
+  /** Tells the store what must stay; gives whether that went well. */
+  keep(): Promise<boolean>;
 }
 
 /** Chores that could not be done are tried again after so long. */
@@ -91,8 +91,8 @@ export class Works {
     const images = book.state(id)?.images ?? 0;
     this.#account.begin({ id, label: this.#label(id), images }, isLook);
     try {
-      const revision = await book.get(id);
-      progress = new DeliveryProgress(id, revision.plan, clock);
+      const revision = book.get(id);
+      progress = new DeliveryProgress(id, operations.plan(revision), clock);
       knowledge.learn({ progress });
       const heard = progress;
       const emit = (event: DeliveryEvent) => {
@@ -171,7 +171,7 @@ export class Works {
     const isAgain = to === this.#options.reconciler().course.active;
     let summary: ActivationSummary;
     try {
-      const revision = await book.get(to);
+      const revision = book.get(to);
       const emit = (event: DeliveryEvent) => this.#options.onDelivery(event);
       summary = await operations.activate(revision, { signal, emit });
     } catch (thrown) {
@@ -217,8 +217,8 @@ export class Works {
 
   async #prove({ id, full, asked }: Extract<Command, { kind: "prove" }>, signal: AbortSignal) {
     const { operations, book, knowledge, settings, clock } = this.#options;
-    const revision = await book.get(id);
-    await this.#lookForDrift(revision);
+    const revision = book.get(id);
+    await this.#lookForDrift(revision, signal);
     const { summary, document } = await operations.prove(revision, { full }, signal);
     const proof = { revision: id, summary, document };
     knowledge.learn({ proof, proofTrouble: null });
@@ -280,9 +280,9 @@ export class Works {
    * Has an activation done again whose files are not as it wrote them. What differs again after that is
    * another's doing: two that mend against each other would never come to rest.
    */
-  async #lookForDrift(revision: Revision): Promise<void> {
+  async #lookForDrift(revision: Revision, signal: AbortSignal): Promise<void> {
     const { operations, knowledge } = this.#options;
-    const files = await operations.drift(revision);
+    const files = await operations.drift(revision, signal);
     const before = this.#drift;
     this.#drift = files.join("\n");
     knowledge.warn("drift", files.length === 0 ? [] : [warning(drifted(files))]);
@@ -302,8 +302,9 @@ export class Works {
   }
 
   async #collect({ dryRun }: Extract<Command, { kind: "collect" }>, signal: AbortSignal) {
-    const { operations, isKept, settings } = this.#options;
-    if (!(await isKept())) throw notKept();
+    const { operations, keep, settings } = this.#options;
+    // Each time: what steers the site, and must stay too, may be another without any other revision.
+    if (!(await keep())) throw notKept();
     const summary = await operations.collect({ dryRun }, signal);
     await this.#upkeep("collected", summary);
     await this.#dispatch({ type: "collected", nextMs: this.#later(settings().collectMs) });

@@ -1,7 +1,8 @@
 import { Failure, Findings, isFailure, quoted } from "#base";
-import type { Source } from "#content";
-import type { ActivationStep, ActivationSummary, Revision, Work } from "#daemon";
+import { resolveAndFetch, type Source } from "#content";
+import type { ActivationStep, ActivationSummary, Work } from "#daemon";
 import { type DeliverOptions, deliver, type HandOver } from "#deliver";
+import type { Plan } from "#plan";
 import type { ClusterInputs } from "#profile";
 import { formatReference } from "#reference";
 import { applyEdits } from "#runtime";
@@ -12,6 +13,7 @@ import { dialled } from "./dialled.ts";
 import { embeddedAsServed } from "./embedded-address.ts";
 import { openHandOver } from "./hand-over.ts";
 import { planRedirection, type Redirection } from "./redirection.ts";
+import type { RecalledRevision } from "./revision.ts";
 import { putInForce } from "./revision-names.ts";
 import { openRuntime } from "./runtime.ts";
 import { CONTAINERD_CONFIG, defaultConfigDir } from "./runtime-files.ts";
@@ -33,7 +35,7 @@ export interface ActivationPlace {
  * be done again, and a step that fails leaves the later ones undone.
  */
 export async function activate(
-  revision: Revision,
+  revision: RecalledRevision,
   place: ActivationPlace,
   work: Work,
 ): Promise<ActivationSummary> {
@@ -49,7 +51,7 @@ export async function activate(
 }
 
 type Act = (
-  revision: Revision,
+  revision: RecalledRevision,
   place: ActivationPlace,
   work: Work,
 ) => Promise<Omit<ActivationStep, "name">>;
@@ -77,7 +79,7 @@ async function attempt(
 }
 
 async function turnNames(
-  { id }: Revision,
+  { id }: RecalledRevision,
   { store }: ActivationPlace,
   { signal }: Work,
 ): ReturnType<Act> {
@@ -85,9 +87,9 @@ async function turnNames(
   return { outcome: "done", text: `${counted(changed, "name")} changed` };
 }
 
-async function redirect(revision: Revision, place: ActivationPlace): ReturnType<Act> {
+async function redirect({ plan }: RecalledRevision, place: ActivationPlace): ReturnType<Act> {
   const findings = new Findings();
-  const redirection = await redirectionOf(revision, place, findings);
+  const redirection = await redirectionOf(plan, place, findings);
   if (redirection === undefined) return skipped("no runtime is named");
   const { files, advice } = redirection;
   const [fault] = findings.faults;
@@ -104,7 +106,7 @@ async function redirect(revision: Revision, place: ActivationPlace): ReturnType<
 type RedirectionPlace = Pick<ActivationPlace, "inputs" | "dataDir" | "store">;
 
 async function redirectionOf(
-  { plan }: Revision,
+  plan: Plan,
   { inputs, dataDir, store }: RedirectionPlace,
   findings: Findings,
 ): Promise<Redirection | undefined> {
@@ -122,18 +124,19 @@ async function redirectionOf(
 }
 
 /** Files of the runtime that an activation would write otherwise than they are. Writes nothing. */
-export async function driftOf(
-  revision: Revision,
-  place: RedirectionPlace,
-): Promise<readonly string[]> {
+export async function driftOf(plan: Plan, place: RedirectionPlace): Promise<readonly string[]> {
   const findings = new Findings();
-  const { files = [] } = (await redirectionOf(revision, place, findings)) ?? {};
+  const { files = [] } = (await redirectionOf(plan, place, findings)) ?? {};
   // What can't be merged would not be written: the proof says what comes of that.
   if (findings.faults.length > 0) return [];
   return files.filter(({ change }) => change !== "unchanged").map(({ edit }) => edit.path);
 }
 
-async function load(revision: Revision, place: ActivationPlace, work: Work): ReturnType<Act> {
+async function load(
+  { plan }: RecalledRevision,
+  place: ActivationPlace,
+  work: Work,
+): ReturnType<Act> {
   const { store, inputs, context, servedAt } = place;
   const { runtime: kind, runtimeSocket } = inputs.site;
   await using opened = openRuntime({
@@ -144,7 +147,7 @@ async function load(revision: Revision, place: ActivationPlace, work: Work): Ret
   if (runtime === undefined) return skipped("no runtime is named");
   if (!isThisMachine(clusterPlatform(inputs.site, context), context))
     return skipped("the images are for other machines");
-  const summary = await deliver(revision.plan, { ...fromStore(place, work), runtime });
+  const summary = await deliver(plan, { ...fromStore(place, work), runtime });
   work.signal.throwIfAborted();
   const loaded = summary.runtime;
   // An image that the store has lost never came as far as the runtime.
@@ -154,7 +157,11 @@ async function load(revision: Revision, place: ActivationPlace, work: Work): Ret
   return { outcome: "done", text: `${counted(here, "image")} in the runtime` };
 }
 
-async function handOver(revision: Revision, place: ActivationPlace, work: Work): ReturnType<Act> {
+async function handOver(
+  { plan }: RecalledRevision,
+  place: ActivationPlace,
+  work: Work,
+): ReturnType<Act> {
   const { store, dataDir, inputs, context } = place;
   const opened = openHandOver(inputs.site.provider.handOver, {
     ...{ store, dataDir, context, isAgain: false },
@@ -170,7 +177,7 @@ async function handOver(revision: Revision, place: ActivationPlace, work: Work):
       return end;
     },
   };
-  const { failures } = await deliver(revision.plan, {
+  const { failures } = await deliver(plan, {
     ...fromStore(place, work),
     until: "provider",
     provider: { handOver: heard },
@@ -202,6 +209,9 @@ function storedSource(store: DiskStore, name: string): Source {
       const root = await store.lookup(name);
       if (root === undefined) throw nameMissing(name);
       return root;
+    },
+    fetchManifest(tagOrDigest, options) {
+      return resolveAndFetch(this, tagOrDigest, options);
     },
     fetch: (descriptor, options) => store.fetch(descriptor, options),
   };

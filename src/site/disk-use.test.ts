@@ -2,18 +2,10 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#base";
-import type { Revision } from "#daemon";
 import { nameOfRevision, openStore } from "#store";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
-import { app, OS, planCluster } from "#test-support/plan-inputs";
 import { temporaryFolder } from "#test-support/program";
-import { readDiskUse } from "./disk-use.ts";
-
-/** A revision that wants these images. */
-function revisionOf(id: string, ...images: readonly string[]): Revision {
-  const plan = planCluster({ packs: [OS, app("apps", ...images)] });
-  return { id, source: "a test", seenMs: 0, plan, record: "{}" };
-}
+import { type KeptNames, readDiskUse } from "./disk-use.ts";
 
 test("each blob is told once, of whoever keeps it first, and what nobody keeps beside them", async () => {
   await using folder = await temporaryFolder();
@@ -23,7 +15,7 @@ test("each blob is told once, of whoever keeps it first, and what nobody keeps b
   await buildImage(store, "quay.io/team/old:v1", { seed: "old" });
   await buildImage(store, nameOfRevision("b", "quay.io/team/new:v1"), { seed: "new" });
   await putBytes(store, "a/b", randomBytes("lone", 1_000));
-  const blobsOf = async (active: Revision, staged: Revision) => {
+  const blobsOf = async (active: KeptNames, staged: KeptNames) => {
     const { use, freeBytes, totalBytes } = await readDiskUse(
       folder.path,
       store,
@@ -33,8 +25,8 @@ test("each blob is told once, of whoever keeps it first, and what nobody keeps b
     expect(freeBytes).toBeWithin(0, totalBytes + 1);
     return Object.fromEntries(Object.entries(use).map(([who, { blobs }]) => [who, blobs]));
   };
-  const one = revisionOf("a", "quay.io/team/shared:v1", "quay.io/team/old:v1");
-  const two = revisionOf("b", "quay.io/team/shared:v1", "quay.io/team/new:v1");
+  const one = { id: "a", declared: ["quay.io/team/shared:v1", "quay.io/team/old:v1"] };
+  const two = { id: "b", declared: ["quay.io/team/shared:v1", "quay.io/team/new:v1"] };
   const before = await blobsOf(one, two);
   expect(before).toMatchObject({ previous: 0, pushed: 0, partial: 0, unkept: 1, quarantine: 0 });
   expect(before["active"]).toBe(2 * (before["staged"] ?? 0));

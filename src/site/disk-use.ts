@@ -2,13 +2,19 @@ import { readdirSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { childrenIn, taggedIn } from "#content";
-import type { DiskUse, Revision } from "#daemon";
+import type { DiskUse } from "#daemon";
 import { type Descriptor, type Digest, tryParseDigest } from "#oci";
-import { formatReference } from "#reference";
 import type { DiskStore } from "#store";
 
+/** What a revision keeps of a store. */
+export interface KeptNames {
+  readonly id: string;
+  /** Its images as declared. */
+  readonly declared: readonly string[];
+}
+
 /** The revisions that keep something, in the order in which they claim what they share. */
-export type KeptRevisions = Readonly<Partial<Record<"active" | "staged" | "previous", Revision>>>;
+export type KeptRevisions = Readonly<Partial<Record<"active" | "staged" | "previous", KeptNames>>>;
 
 /**
  * What the disk of a store is used for. Reads every manifest that is kept, and looks at every blob.
@@ -51,12 +57,11 @@ export async function readDiskUse(
 }
 
 /** A name that the revision has for itself, or else that is in force. */
-async function rootsOf(store: DiskStore, revision: Revision | undefined) {
+async function rootsOf(store: DiskStore, revision: KeptNames | undefined) {
   if (revision === undefined) return [];
   const own = await store.namesOfRevision(revision.id);
   const roots = new Map(own.map(({ name, descriptor }) => [name, descriptor]));
-  for (const { declared } of revision.plan.stages.flatMap(({ images }) => images)) {
-    const name = formatReference(declared);
+  for (const name of revision.declared) {
     const root = roots.has(name) ? undefined : await store.lookup(name);
     if (root !== undefined) roots.set(name, root);
   }

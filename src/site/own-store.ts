@@ -1,20 +1,37 @@
 import { Failure, isFailure } from "#base";
-import { type DiskStore, openStore } from "#store";
+import { type DiskStore, openStore, reserveDeliveries } from "#store";
 import { agentSocket, isListening } from "./agent-socket.ts";
 import type { SiteContext } from "./context.ts";
 
 /**
- * Opens the store of a site for a delivery. Where an agent holds it, that is said, and how the agent is
+ * Opens the store of a site for a delivery. Where an agent has it, that is said, and how the agent is
  * asked for what a delivery was to do.
  *
  * @throws {Failure} `agent-running`; what `openStore` throws
  */
-export async function openStoreToDeliver(
+export function openStoreToDeliver(
   dataDir: string,
   { clock }: Pick<SiteContext, "clock">,
 ): Promise<DiskStore> {
+  return unlessAgent(dataDir, () => openStore(dataDir, { clock }));
+}
+
+/**
+ * Keeps the deliveries of a site to an agent that starts, until they are released.
+ *
+ * @throws {Failure} `agent-running`; what `reserveDeliveries` throws
+ */
+export async function reserveSite(
+  dataDir: string,
+  { clock }: Pick<SiteContext, "clock">,
+): Promise<Disposable> {
+  const lock = await unlessAgent(dataDir, () => reserveDeliveries(dataDir, { clock }));
+  return { [Symbol.dispose]: () => lock.release() };
+}
+
+async function unlessAgent<T>(dataDir: string, act: () => Promise<T>): Promise<T> {
   try {
-    return await openStore(dataDir, { clock });
+    return await act();
   } catch (error) {
     if (!isFailure(error, "store-locked")) throw error;
     if (!(await isListening(agentSocket(dataDir)))) throw error;

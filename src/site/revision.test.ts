@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { type Plan, planDocument } from "#plan";
 import { createMemoryFiles } from "#test-support/memory-files";
 import { planInputs } from "./plan-inputs.ts";
-import { recallRevision, revisionOf } from "./revision.ts";
+import { namesIn, recallRevision, recallToShow, revisionOf } from "./revision.ts";
 
 const PROFILE = `metadata: { name: infra }
 spec:
@@ -56,10 +57,10 @@ describe("the id of a revision", () => {
 
 describe("the record of a revision", () => {
   test("brings back the whole plan, and how registries are talked to as of now", () => {
-    const { record, ...revision } = revisionOf(planned(), READING);
+    const { id, record } = revisionOf(planned(), READING);
     const now = planned({ password: "rotated" });
     const recalled = recallRevision(record, now);
-    expect(recalled).toEqual({ ...revision, record, plan: now.plan });
+    expect(recalled).toEqual({ id, plan: now.plan });
     const [image] = recalled.plan.stages[2]?.images ?? [];
     const credential = image?.access.credential;
     expect(credential?.kind === "password" && credential.password.reveal()).toBe("rotated");
@@ -69,6 +70,33 @@ describe("the record of a revision", () => {
     const { record } = revisionOf(planned(), READING);
     expect(record).not.toContain("hunter2");
     expect(record).not.toContain("[secret]");
+  });
+
+  test("shows the whole plan without the inputs: of credentials their origin, and nothing else", () => {
+    const { plan } = planned();
+    const shown = recallToShow(revisionOf({ ...planned(), plan }, READING).record);
+    const document = (of: Plan) => {
+      const { registries, ...rest } = planDocument(of);
+      const { local, ...others } = registries as { readonly local: object };
+      return { ...rest, registries: { ...others, local: { ...local, authenticated: true } } };
+    };
+    expect(document(shown)).toEqual(document(plan));
+    const images = shown.stages.flatMap((stage) => stage.images);
+    expect(images.map(({ access }) => access.origin)).toEqual([null, "site:credentials[0]"]);
+    expect(images.map(({ access }) => access.credential)).toEqual([undefined, undefined]);
+  });
+
+  test("of an earlier program tells no origins, and is of use all the same", () => {
+    const { record } = revisionOf(planned(), READING);
+    const earlier = record.replaceAll(/,"credential":(null|"[^"]*")/g, "");
+    expect(earlier).not.toBe(record);
+    const { stages } = recallToShow(earlier);
+    expect(stages.flatMap(({ images }) => images.map(({ access }) => access.origin))).toEqual([
+      ...[null, null],
+    ]);
+    expect(namesIn(earlier).declared).toEqual([
+      ...["quay.io/kairos/core:v1", "reg.example.com/team/app:1.2"],
+    ]);
   });
 
   test("is of use when the inputs of now know nothing of it", () => {

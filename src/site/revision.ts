@@ -11,8 +11,15 @@ import {
   planDocument,
 } from "#plan";
 import type { Site } from "#profile";
-import { formatReference, parseReference } from "#reference";
+import { formatReference, parseReference, type Reference } from "#reference";
+import type { KeptNames } from "./disk-use.ts";
 import type { Planned } from "./plan-inputs.ts";
+
+/** A revision that something is done with. */
+export interface RecalledRevision {
+  readonly id: string;
+  readonly plan: Plan;
+}
 
 /** Where and when a revision was read. */
 export interface Reading {
@@ -28,7 +35,9 @@ export interface Reading {
 export function revisionOf({ plan, inputs }: Planned, { source, seenMs }: Reading): Revision {
   const record = { version: RECORD_VERSION, source, seenMs, plan: recordedPlan(plan) };
   const id = idOf(plan, inputs.site);
-  return { id, source, seenMs, plan, record: JSON.stringify({ id, ...record }) };
+  const images = plan.stages.reduce((sum, stage) => sum + stage.images.length, 0);
+  const { profiles } = plan;
+  return { id, source, seenMs, profiles, images, record: JSON.stringify({ id, ...record }) };
 }
 
 /**
@@ -37,12 +46,60 @@ export function revisionOf({ plan, inputs }: Planned, { source, seenMs }: Readin
  *
  * @throws {Failure} `revision-broken`
  */
-export function recallRevision(record: string, now: Planned): Revision {
+export function recallRevision(
+  record: string,
+  { plan, inputs, docker }: Planned,
+): RecalledRevision {
+  return recalled(record, {
+    image: ({ category }, source) => decideAccess({ category, source }, inputs, docker).access,
+    local: ({ kind, address }) => {
+      const { local } = plan.registries;
+      return local?.kind === kind && local.address === address ? local.access : ANONYMOUS;
+    },
+  });
+}
+
+/**
+ * The plan of a revision out of its record, to be looked at: of each credential there is the origin, and of
+ * how registries are talked to nothing.
+ *
+ * @throws {Failure} `revision-broken`
+ */
+export function recallToShow(record: string): Plan {
+  const shown = ({ credential = null }: { readonly credential?: string | null }): Access => ({
+    ...ANONYMOUS,
+    origin: credential,
+  });
+  return recalled(record, { image: shown, local: shown }).plan;
+}
+
+/**
+ * What a revision keeps of a store, out of its record.
+ *
+ * @throws {Failure} `revision-broken`
+ */
+export function namesIn(record: string): KeptNames {
+  return fromRecord(record, ({ id, plan }) => ({
+    id,
+    declared: plan.stages.flatMap(({ images }) => images.map(({ declared }) => declared)),
+  }));
+}
+
+/** How registries are talked to. */
+interface Accesses {
+  image(image: RecordedImage, source: Reference): Access;
+  local(local: RecordedLocal): Access;
+}
+
+function recalled(record: string, accesses: Accesses): RecalledRevision {
+  return fromRecord(record, ({ id, plan }) => ({ id, plan: recalledPlan(plan, accesses) }));
+}
+
+function fromRecord<T>(record: string, make: (kept: KeptRecord) => T): T {
   try {
     const kept = JSON.parse(record) as KeptRecord;
     if (!isJsonObject(kept) || kept.version !== RECORD_VERSION) throw new SyntaxError("version");
-    const { id, source, seenMs, plan } = kept;
-    return { id, source, seenMs, plan: recalledPlan(plan, now), record };
+    return make(kept);
   } catch (cause) {
     throw new Failure({
       code: "revision-broken",
@@ -59,9 +116,13 @@ const RECORD_VERSION = 1;
 type RecordedImage = Omit<PlannedImage, "declared" | "source" | "access"> & {
   readonly declared: string;
   readonly source: string;
+  /** The origin; absent in what an earlier program wrote. */
+  readonly credential?: string | null;
 };
 
-type RecordedLocal = Omit<NonNullable<PlanRegistries["local"]>, "access">;
+type RecordedLocal = Omit<NonNullable<PlanRegistries["local"]>, "access"> & {
+  readonly credential?: string | null;
+};
 
 interface RecordedPlan extends Omit<Plan, "registries" | "stages"> {
   readonly registries: Omit<PlanRegistries, "local"> & { readonly local: RecordedLocal | null };
@@ -81,11 +142,15 @@ function recordedPlan(plan: Plan): RecordedPlan {
   const { local } = plan.registries;
   return {
     ...plan,
-    registries: { ...plan.registries, local: local && without(local, "access") },
+    registries: {
+      ...plan.registries,
+      local: local && { ...without(local, "access"), credential: local.access.origin },
+    },
     stages: plan.stages.map(({ name, images }) => ({
       name,
       images: images.map((image) => ({
         ...without(image, "access"),
+        credential: image.access.origin,
         declared: formatReference(image.declared),
         source: formatReference(image.source),
       })),
@@ -93,28 +158,24 @@ function recordedPlan(plan: Plan): RecordedPlan {
   };
 }
 
-function recalledPlan(kept: RecordedPlan, { plan, inputs, docker }: Planned): Plan {
+function recalledPlan(kept: RecordedPlan, accesses: Accesses): Plan {
   const { local } = kept.registries;
   return {
     ...kept,
     registries: {
       ...kept.registries,
-      local: local && { ...local, access: localAccess(local, plan) },
+      local: local && { ...without(local, "credential"), access: accesses.local(local) },
     },
     stages: kept.stages.map(({ name, images }) => ({
       name,
       images: images.map((image) => {
         const declared = parseReference(image.declared);
         const source = parseReference(image.source);
-        const { access } = decideAccess({ category: image.category, source }, inputs, docker);
-        return { ...image, declared, source, access };
+        const access = accesses.image(image, source);
+        return { ...without(image, "credential"), declared, source, access };
       }),
     })),
   };
-}
-
-function localAccess(kept: RecordedLocal, { registries: { local } }: Plan): Access {
-  return local?.kind === kept.kind && local.address === kept.address ? local.access : ANONYMOUS;
 }
 
 /** Twelve hex digits tell the revisions of a site apart; nothing is trusted for them. */

@@ -4,6 +4,7 @@ import { isAddress, readClusterInputs } from "#profile";
 import { Remote, type RemoteNotice } from "#remote";
 import {
   type ArtifactStore,
+  artifactName,
   fetchArtifact,
   parseArtifactAddress,
   resolveArtifact,
@@ -96,6 +97,20 @@ export function readSteeringAddresses(
   context: SiteContext,
 ): readonly string[] {
   return readSteering(sources, context).addresses;
+}
+
+/**
+ * The names that artifacts among the profiles have in a store. What can't be read as an address has none.
+ */
+export function steeringNames(sources: PlanSources, context: SiteContext): readonly string[] {
+  return readSteeringAddresses(sources, context).flatMap((address) => {
+    try {
+      return [artifactName(parseArtifactAddress(address))];
+    } catch (error) {
+      if (!isFailure(error)) throw error;
+      return [];
+    }
+  });
 }
 
 /** Who steers, and what the site says of how to talk to it. */

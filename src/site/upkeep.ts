@@ -5,7 +5,6 @@ import { collectStore, type DiskStore, verifyStore } from "#store";
 /** What upkeep is done with. */
 export interface UpkeepPlace {
   readonly dataDir: string;
-  readonly store: DiskStore;
   readonly clock: Clock;
   /** A number in [0, 1). */
   readonly random: () => number;
@@ -21,7 +20,7 @@ const VERIFY_BYTES_PER_SECOND = 50 * 1000 * 1000;
 /** Hashes anew what the store has, and says in a sentence what was found. */
 export async function verifyUpkeep(
   scope: "all" | "sample" | "since-unclean",
-  { dataDir, store, clock, random, signal }: UpkeepPlace,
+  { dataDir, store, clock, random, signal }: UpkeepPlace & { readonly store: DiskStore },
 ): Promise<UpkeepSummary> {
   const seed = random().toString(36).slice(2, 10);
   const verification = await verifyStore(dataDir, store, {

@@ -11,6 +11,7 @@ import {
   type RemoteWait,
 } from "#remote";
 import type { SiteContext } from "./context.ts";
+import { machineTimeZone } from "./time-zone.ts";
 
 /** A pause on purpose, as the display shows it. */
 export interface Pause {
@@ -49,7 +50,7 @@ export async function openUplink(options: UplinkOptions): Promise<Uplink> {
   const link = await openLink(inputs.site.link, {
     clock,
     ledger,
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: machineTimeZone(context.env),
     onWait: ({ untilMs }) => onPause({ reason: "no window of link.windows is open", untilMs }),
   });
   let bytesCrossed = 0;

@@ -5,7 +5,8 @@ import { setImmediate } from "node:timers/promises";
 import { type Clock, systemClock } from "#base";
 import { createMemoryFiles } from "#test-support/memory-files";
 import { temporaryFolder } from "#test-support/program";
-import { WatchedFiles } from "./watched-files.ts";
+import { KeepingFiles } from "./kept-inputs.ts";
+import { type Versions, WatchedFiles } from "./watched-files.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -15,12 +16,18 @@ const hasty: Clock = {
   sleep: (ms, signal) => (ms === 2_000 ? setImmediate() : systemClock.sleep(ms, signal)),
 };
 
-/** Files of which these were read. */
-async function reading(...paths: readonly string[]) {
-  const files = new WatchedFiles(createMemoryFiles({}), hasty);
-  files.begin();
-  for (const path of paths) files.read(path);
-  files.end();
+/** How files and folders are when they are read. */
+function read(paths: readonly string[], folders: readonly string[] = []): Versions {
+  const kept = new KeepingFiles(createMemoryFiles({}));
+  for (const path of paths) kept.read(path);
+  for (const folder of folders) kept.list(folder);
+  return kept.versions();
+}
+
+/** Watches these files from when they are read. */
+function reading(...paths: readonly string[]): WatchedFiles {
+  const files = new WatchedFiles(hasty);
+  files.watch(read(paths));
   return files;
 }
 
@@ -42,7 +49,7 @@ test("what was read is unchanged until its file is written, exchanged, removed o
     // The times of two writes may lie within one tick of the file system's clock.
     await utimes(at("a"), 1, 1);
     await rm(at("gone"), { force: true });
-    const files = await reading(at("a"), at("gone"));
+    const files = reading(at("a"), at("gone"));
     await writeFile(at("beside"), "x");
     expect(files.hasChanged()).toBe(false);
     await change();
@@ -52,8 +59,8 @@ test("what was read is unchanged until its file is written, exchanged, removed o
 
 test("a folder has changed when another file is in it", async () => {
   await using folder = await temporaryFolder();
-  const files = await reading();
-  files.list(folder.path);
+  const files = new WatchedFiles(hasty);
+  files.watch(read([], [folder.path]));
   expect(files.hasChanged()).toBe(false);
   await writeFile(join(folder.path, "new.yaml"), "");
   expect(files.hasChanged()).toBe(true);
@@ -68,7 +75,7 @@ test("a link that leads elsewhere is a change, as Kubernetes makes it", async ()
   }
   await symlink("v1", at("..data"));
   await symlink("..data/profile.yaml", at("profile.yaml"));
-  const files = await reading(at("profile.yaml"));
+  const files = reading(at("profile.yaml"));
   const changed = files.changed(NEVER);
   await symlink("v2", at("..next"));
   await rename(at("..next"), at("..data"));
@@ -79,10 +86,10 @@ test("a change is told when it happens after the reading, and when it happened b
   await using folder = await temporaryFolder();
   const path = join(folder.path, "a");
   await writeFile(path, "1");
-  const before = await reading(path);
+  const before = reading(path);
   await writeFile(path, "another");
   await before.changed(NEVER);
-  const after = await reading(path);
+  const after = reading(path);
   const changed = after.changed(NEVER);
   await writeFile(path, "and one more");
   await changed;
@@ -92,11 +99,9 @@ test("who waits from before the first reading hears of what was read meanwhile",
   await using folder = await temporaryFolder();
   const path = join(folder.path, "a");
   await writeFile(path, "1");
-  const files = new WatchedFiles(createMemoryFiles({}), hasty);
+  const files = new WatchedFiles(hasty);
   const changed = files.changed(NEVER);
-  files.begin();
-  files.read(path);
-  files.end();
+  files.watch(read([path]));
   await writeFile(path, "another");
   await changed;
 });
@@ -115,10 +120,8 @@ test("what no watch tells is looked for every minute", async () => {
       if (sleeps.length === 4) await Bun.write(path, "1");
     },
   };
-  const files = new WatchedFiles(createMemoryFiles({}), clock);
-  files.begin();
-  files.read(path);
-  files.end();
+  const files = new WatchedFiles(clock);
+  files.watch(read([path]));
   await files.changed(NEVER);
   expect(sleeps.slice(0, 4)).toEqual([60_000, 2_000, 60_000, 2_000]);
 });
@@ -140,11 +143,8 @@ test.each(["a", "folder/new"])("what is still being written is not read: %s", as
       await writeFile(at(name), text);
     },
   };
-  const files = new WatchedFiles(createMemoryFiles({}), clock);
-  files.begin();
-  files.read(at("a"));
-  files.list(at("folder"));
-  files.end();
+  const files = new WatchedFiles(clock);
+  files.watch(read([at("a")], [at("folder")]));
   await writeFile(at(name), text);
   await files.changed(NEVER);
   expect(grown).toHaveLength(4);
@@ -162,10 +162,8 @@ test("what is written without end is read all the same", async () => {
       await writeFile(path, "x".repeat(writes));
     },
   };
-  const files = new WatchedFiles(createMemoryFiles({}), clock);
-  files.begin();
-  files.read(path);
-  files.end();
+  const files = new WatchedFiles(clock);
+  files.watch(read([path]));
   await writeFile(path, "");
   await files.changed(NEVER);
   expect(writes).toBe(30);
@@ -173,7 +171,7 @@ test("what is written without end is read all the same", async () => {
 
 test("waiting ends with the signal, and with its reason", async () => {
   const over = new AbortController();
-  const files = await reading("/nowhere/at/all");
+  const files = reading("/nowhere/at/all");
   const changed = files.changed(over.signal);
   over.abort(new Error("over"));
   await expect(changed).rejects.toThrow("over");

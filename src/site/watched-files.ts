@@ -1,7 +1,6 @@
 import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "#base";
-import type { InputFiles } from "#profile";
 
 /** What watches miss, network mounts and links that are exchanged, is looked for so often. */
 const LOOK_MS = 60_000;
@@ -15,42 +14,33 @@ const QUIET_MS = 2_000;
 /** What never comes to rest is read after so long. */
 const RESTLESS_MS = 60_000;
 
-/** Input files that remember what was read, and tell when reading it again would give something else. */
-export class WatchedFiles implements InputFiles {
-  readonly #files: InputFiles;
+/** What was read, each path with how it was before that: see {@link versionOf}. */
+export type Versions = readonly (readonly [path: string, version: string])[];
+
+/** Tells when reading files and folders again would give something else. */
+export class WatchedFiles {
   readonly #clock: Clock;
-  /** What was read, and how it was before that. */
-  #read = new Map<string, string>();
+  #read: ReadonlyMap<string, string> = new Map();
   #stir = (): void => undefined;
 
-  constructor(files: InputFiles, clock: Clock) {
-    this.#files = files;
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  read(path: string) {
-    this.#note(path);
-    return this.#files.read(path);
+  /** What was read is watched from now on, in place of what was watched until now. */
+  watch(read: Versions): void {
+    this.#read = new Map(read);
+    this.#stir();
   }
 
-  list(folder: string) {
-    this.#note(folder);
-    return this.#files.list(folder);
-  }
-
-  /** What was read until now is forgotten: all is read again. */
-  begin(): void {
-    this.#read = new Map();
+  /** What is watched, as it is now. */
+  versions(): Versions {
+    return [...this.#read.keys()].map((path) => [path, versionOf(path)]);
   }
 
   /** Whether something is not as it was when it was read. */
   hasChanged(): boolean {
     return [...this.#read].some(([path, version]) => versionOf(path) !== version);
-  }
-
-  /** All is read: from now on that is watched. */
-  end(): void {
-    this.#stir();
   }
 
   /** Resolves when something of it has changed; rejects with the reason of the signal. */
@@ -89,10 +79,6 @@ export class WatchedFiles implements InputFiles {
     }
   }
 
-  #note(path: string): void {
-    if (path !== "-" && !this.#read.has(path)) this.#read.set(path, versionOf(path));
-  }
-
   #folders(): readonly string[] {
     const paths = [...this.#read.keys()];
     return [...new Set([...paths, ...paths.map((path) => dirname(path))])].sort();
@@ -112,7 +98,7 @@ function watchFolder(path: string, onEvent: () => void): readonly FSWatcher[] {
 }
 
 /** Differs when a file was written or exchanged, also behind a link, or a folder has other files. */
-function versionOf(path: string): string {
+export function versionOf(path: string): string {
   try {
     const status = statSync(path, { bigint: true });
     if (status.isDirectory()) return JSON.stringify(readdirSync(path).sort());

@@ -9,6 +9,7 @@
  */
 export {
   artifactLocation,
+  artifactName,
   formatArtifactAddress,
   parseArtifactAddress,
 } from "./address.ts";

@@ -3,6 +3,9 @@ import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { Failure, isFailure, quoted } from "#base";
 import { createTables, SCHEMA_VERSION, schemaFault } from "./schema.ts";
 
+/** A quarter of what SQLite takes by default: the system has the file in memory too. */
+const CACHE_KIB = 512;
+
 /** How long another writer may hold the database before ours gives up. Its transactions take milliseconds. */
 const BUSY_MS = 10_000;
 
@@ -72,6 +75,7 @@ export class StoreDatabase {
     const connection = new Database(path, options);
     try {
       connection.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+      connection.run(`PRAGMA cache_size = -${CACHE_KIB}`);
       const database = new StoreDatabase(connection, path);
       prepare(database);
       return database;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { collectStore, type DiskStore, GRACE_MS, openStore } from "#store";
+import { collectStore, type DiskStore, GRACE_MS, holdNames, openStore } from "#store";
 import { createManualClock } from "#test-support/clock";
 import { buildImage } from "#test-support/images";
 import { temporaryFolder } from "#test-support/program";
@@ -9,7 +9,7 @@ async function newSite() {
   const clock = createManualClock();
   const store = await openStore(folder.path, { clock });
   return {
-    store,
+    ...{ store, clock, path: folder.path },
     /** Names that are still there once everything that may go has gone. */
     async left(): Promise<readonly string[]> {
       clock.advance(GRACE_MS * 2);
@@ -44,6 +44,25 @@ describe("what an agent holds", () => {
     expect(await site.left()).toEqual(["a:1", "a:4"]);
     await store.generations.hold({ active: ["a:4"] });
     expect(await site.left()).toEqual(["a:4"]);
+  });
+
+  test("can be said by another process, beside a delivery that is under way", async () => {
+    await using site = await newSite();
+    const { store, path, clock } = site;
+    await deliver(store, ["a:1"]);
+    await deliver(store, ["a:2"]);
+    await deliver(store, ["a:3"], false);
+    await holdNames(path, { active: ["a:1"] }, { clock });
+    expect(await site.left()).toEqual(["a:1", "a:3"]);
+    await store.generations.complete();
+    await holdNames(path, { active: ["a:3"], previous: ["a:1"] }, { clock });
+    expect(await site.left()).toEqual(["a:1", "a:3"]);
+  });
+
+  test("is not said of a store that is not there", async () => {
+    await using folder = await temporaryFolder();
+    const held = holdNames(folder.path, { active: ["a:1"] }, { clock: createManualClock() });
+    expect(await held.catch((error: unknown) => error)).toMatchObject({ code: "store-missing" });
   });
 
   test("leaves to a delivery that is not complete what it declares", async () => {

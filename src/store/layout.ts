@@ -159,7 +159,7 @@ function isSize(size: unknown): size is number {
 
 /** What a store creates before its database, and what file systems put into their root. */
 const HARMLESS =
-  /^(blobs|ingest|uploads|trash|lock(-registry|-collection)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
+  /^(blobs|ingest|uploads|trash|lock(-registry|-collection|-deliveries)?\.(db(-journal)?|json(\.draft)?)|lost\+found)$/;
 
 /**
  * Refuses a folder that is somebody else's: we would write into it, and over its `index.json`.
@@ -179,7 +179,7 @@ export async function refuseAlien(disk: Disk, layout: Layout): Promise<void> {
  * damaged, is known by what nobody got who found a folder of somebody else's.
  */
 function isStore(entries: readonly string[]): boolean {
-  const isLocked = entries.some((entry) => /^lock(-registry)?\.db$/.test(entry));
+  const isLocked = entries.some((entry) => /^lock(-registry|-deliveries)?\.db$/.test(entry));
   return entries.includes("drayage.db") || (isLocked && entries.includes("trash"));
 }
 

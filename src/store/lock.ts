@@ -7,10 +7,27 @@ import { type Disk, readText, replaceFile } from "./disk.ts";
 import { isDamage } from "./failure.ts";
 import type { WriterRole } from "./layout.ts";
 
-/** The right to write to a store in a role, held by one process at a time. */
+/** A right in a store that one process has at a time. */
 export interface Lock {
   release(): void;
 }
+
+/**
+ * What a lock is for: to write in a role, to collect, or to say when there are deliveries, which an agent
+ * keeps to itself between those that it has made.
+ */
+export type LockRole = WriterRole | "collection" | "deliveries";
+
+/** How a lock is asked for. */
+export interface LockOptions {
+  readonly role: LockRole;
+  readonly clock: Clock;
+  /** How long it is waited for while another process has it, in milliseconds; not at all without it. */
+  readonly waitMs?: number;
+}
+
+/** A lock that is waited for is asked for so often. */
+const LOOK_MS = 25;
 
 /**
  * Takes a role's lock of a data folder. The kernel frees it with the process, however that ends, so it is
@@ -22,18 +39,25 @@ export interface Lock {
 export async function takeLock(
   disk: Disk,
   dataDir: string,
-  { role, clock }: { readonly role: WriterRole | "collection"; readonly clock: Clock },
+  { role, clock, waitMs = 0 }: LockOptions,
 ): Promise<Lock> {
   const name = role === "delivery" ? "lock" : `lock-${role}`;
   const holderPath = join(dataDir, `${name}.json`);
   const path = join(dataDir, `${name}.db`);
-  let database: Database;
-  try {
+  const untilMs = clock.monotonic() + waitMs;
+  let database = lockFile(path);
+  while (database === undefined && clock.monotonic() < untilMs) {
+    await clock.sleep(LOOK_MS, NEVER);
     database = lockFile(path);
-  } catch (error) {
-    if (systemErrorCode(error) !== "SQLITE_BUSY") throw error;
-    throw locked(dataDir, role, await readText(disk, holderPath));
   }
+  if (database === undefined) {
+    throw locked(
+      dataDir,
+      role === "deliveries" ? "delivery" : role,
+      await readText(disk, holderPath),
+    );
+  }
+  const held = database;
   const holder = { pid: process.pid, since: new Date(clock.now()).toISOString() };
   const at = { path: holderPath, folder: dataDir, draft: `${holderPath}.draft` };
   // It is for people: a full disk is no reason not to hold the lock, and to get it its room back.
@@ -42,13 +66,25 @@ export async function takeLock(
   );
   return {
     release() {
-      database.run("ROLLBACK");
-      database.close();
+      held.run("ROLLBACK");
+      held.close();
     },
   };
 }
 
-function lockFile(path: string): Database {
+const NEVER = new AbortController().signal;
+
+/** Undefined while another process has it. */
+function lockFile(path: string): Database | undefined {
+  try {
+    return mendedLockFile(path);
+  } catch (error) {
+    if (systemErrorCode(error) !== "SQLITE_BUSY") throw error;
+    return undefined;
+  }
+}
+
+function mendedLockFile(path: string): Database {
   try {
     return beginExclusive(path);
   } catch (error) {

@@ -19,13 +19,14 @@ export {
 } from "./collect.ts";
 export { type Disk, type DiskFile, systemDisk } from "./disk.ts";
 export type { GenerationRole } from "./generations.ts";
+export { holdNames } from "./hold-names.ts";
 export type { Journal, JournalData, JournalEntry, JournalQuery } from "./journal.ts";
 export type { WriterRole } from "./layout.ts";
 export { type LayoutSource, openLayout } from "./layout-source.ts";
 export { createDiskLedger } from "./ledger.ts";
 export type { MarkTrouble } from "./mark.ts";
 export { nameOfRevision } from "./names.ts";
-export { openStore, type StoreOptions } from "./open-store.ts";
+export { openStore, reserveDeliveries, type StoreOptions } from "./open-store.ts";
 export type { CoreSearch, HandedOver, ProviderMemory } from "./provider-memory.ts";
 export type { KeptRevision, KeptRevisions } from "./revisions.ts";
 export type { DiskStore } from "./store.ts";

@@ -13,7 +13,7 @@ import {
   refuseAlien,
   type WriterRole,
 } from "./layout.ts";
-import { takeLock } from "./lock.ts";
+import { type Lock, takeLock } from "./lock.ts";
 import { NameTable } from "./names.ts";
 import { openDatabase } from "./open-database.ts";
 import { logPath, readPartial } from "./partial-file.ts";
@@ -30,6 +30,11 @@ export interface StoreOptions {
   readonly readOnly?: boolean;
   /** What for, when it is to be written to; one process at a time has each. A delivery by default. */
   readonly role?: WriterRole;
+  /**
+   * A delivery for the process that has {@link reserveDeliveries reserved} them, which started this one.
+   * An earlier one may still be ending, after its own process died: it is waited for.
+   */
+  readonly isReserved?: boolean;
   /** The machine's disk, unless a test stands in its way. */
   readonly disk?: Disk;
 }
@@ -46,7 +51,34 @@ export async function openStore(dataDir: string, options: StoreOptions): Promise
   const layout = layoutOf(resolve(dataDir), role);
   const place = { layout, disk, clock, blobs: new Blobs(layout, disk, clock) };
   try {
-    return readOnly ? await openReader(place) : await openWriter(place, role);
+    if (readOnly) return await openReader(place);
+    const isOwn = role === "delivery" && options.isReserved !== true;
+    const waitMs = options.isReserved === true ? ENDING_MS : 0;
+    return await openWriter(place, { role, waitMs, isOwn });
+  } catch (error) {
+    const attempt = { verb: "open", object: "the store", dataDir: layout.dataDir };
+    throw storeFailure(error, attempt);
+  }
+}
+
+/** What a process whose other half died needs to end, which it does at once, and much more. */
+const ENDING_MS = 10_000;
+
+/**
+ * Keeps deliveries to this process, and to those that it starts and lets deliver for it, until the lock is
+ * released. Makes the data folder where there is none.
+ *
+ * @throws {Failure} `store-locked` when another process delivers or has reserved it; `store-unusable`
+ */
+export async function reserveDeliveries(
+  dataDir: string,
+  { clock, disk = systemDisk }: Pick<StoreOptions, "clock" | "disk">,
+): Promise<Lock> {
+  const layout = layoutOf(resolve(dataDir));
+  try {
+    await disk.makeFolder(layout.dataDir);
+    await refuseAlien(disk, layout);
+    return await takeLock(disk, layout.dataDir, { role: "deliveries", clock });
   } catch (error) {
     const attempt = { verb: "open", object: "the store", dataDir: layout.dataDir };
     throw storeFailure(error, attempt);
@@ -65,11 +97,30 @@ async function openReader(place: StorePlace): Promise<DiskStore> {
   });
 }
 
-async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStore> {
+interface WriterOptions {
+  readonly role: WriterRole;
+  readonly waitMs: number;
+  /** Deliveries are kept to this process as long as the store is open. */
+  readonly isOwn: boolean;
+}
+
+async function openWriter(
+  place: StorePlace,
+  { role, waitMs, isOwn }: WriterOptions,
+): Promise<DiskStore> {
   const { layout, disk, clock, blobs } = place;
   await disk.makeFolder(layout.dataDir);
   await refuseAlien(disk, layout);
-  const lock = await takeLock(disk, layout.dataDir, { role, clock });
+  const reservation = isOwn
+    ? await takeLock(disk, layout.dataDir, { role: "deliveries", clock })
+    : undefined;
+  let lock: Lock;
+  try {
+    lock = both(await takeLock(disk, layout.dataDir, { role, clock, waitMs }), reservation);
+  } catch (error) {
+    reservation?.release();
+    throw error;
+  }
   let database: StoreDatabase | undefined;
   try {
     await prepareFolders(layout, disk);
@@ -91,6 +142,15 @@ async function openWriter(place: StorePlace, role: WriterRole): Promise<DiskStor
     lock.release();
     throw error;
   }
+}
+
+function both(lock: Lock, other: Lock | undefined): Lock {
+  return {
+    release() {
+      lock.release();
+      other?.release();
+    },
+  };
 }
 
 async function prepareFolders(layout: Layout, disk: Disk): Promise<void> {

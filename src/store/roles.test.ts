@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { isFailure, systemClock } from "#base";
 import type { Store } from "#content";
 import type { Descriptor } from "#oci";
-import { type Disk, openStore, systemDisk, verifyStore, type WriterRole } from "#store";
+import {
+  type Disk,
+  openStore,
+  reserveDeliveries,
+  systemDisk,
+  verifyStore,
+  type WriterRole,
+} from "#store";
+import { createManualClock } from "#test-support/clock";
 import { buildImage, putBytes, randomBytes } from "#test-support/images";
 
 const clock = systemClock;
@@ -317,4 +325,89 @@ test("a folder in which only a lock and folders are is no stranger's", async () 
   await writeFile(join(folder.path, "lock-registry.db"), "");
   await using _store = await openStore(folder.path, { clock, role: "registry" });
   expect(await readdir(folder.path)).toContain("drayage.db");
+});
+
+describe("deliveries that are reserved", () => {
+  const failureOf = async (promise: Promise<unknown>) => {
+    const failure = await promise.catch((error: unknown) => error);
+    if (!isFailure(failure)) throw new Error(`no failure: ${failure}`);
+    return failure;
+  };
+
+  test("are made by who says so, and by nobody else", async () => {
+    await using folder = await newFolder();
+    const reservation = await reserveDeliveries(folder.path, { clock });
+    const refused = await failureOf(openStore(folder.path, { clock }));
+    expect(refused.code).toBe("store-locked");
+    expect(refused.message).toContain(`for a delivery: process ${process.pid} `);
+    await (await openStore(folder.path, { clock, isReserved: true }))[Symbol.asyncDispose]();
+    await (await openStore(folder.path, { clock, role: "registry" }))[Symbol.asyncDispose]();
+    // Not only once: it holds between deliveries.
+    expect((await failureOf(openStore(folder.path, { clock }))).code).toBe("store-locked");
+    reservation.release();
+    await (await openStore(folder.path, { clock }))[Symbol.asyncDispose]();
+  });
+
+  test("are not reserved while somebody else delivers, or has reserved them", async () => {
+    await using folder = await newFolder();
+    {
+      await using _delivery = await openStore(folder.path, { clock });
+      const failure = await failureOf(reserveDeliveries(folder.path, { clock }));
+      expect(failure.message).toContain(`process ${process.pid} `);
+    }
+    const reservation = await reserveDeliveries(folder.path, { clock });
+    expect((await failureOf(reserveDeliveries(folder.path, { clock }))).code).toBe("store-locked");
+    reservation.release();
+  });
+
+  test("wait for an earlier one that is ending, and not for good", async () => {
+    await using folder = await newFolder();
+    const time = createManualClock();
+    const earlier = await openStore(folder.path, { clock: time, isReserved: true });
+    const later = openStore(folder.path, { clock: time, isReserved: true });
+    expect((await failureOf(later)).code).toBe("store-locked");
+    expect(time.monotonic()).toBeGreaterThanOrEqual(10_000);
+    const patient = {
+      ...time,
+      async sleep(ms: number, signal: AbortSignal) {
+        if (time.monotonic() < 15_000) return time.sleep(ms, signal);
+        await earlier[Symbol.asyncDispose]();
+      },
+    };
+    const last = await openStore(folder.path, { clock: patient, isReserved: true });
+    await last[Symbol.asyncDispose]();
+  });
+
+  test("are given back when the store can't be opened after all", async () => {
+    await using folder = await newFolder();
+    const disk: Disk = {
+      ...systemDisk,
+      makeFolder: (path) =>
+        path.endsWith("sha512")
+          ? Promise.reject(Object.assign(new Error("EIO"), { code: "EIO" }))
+          : systemDisk.makeFolder(path),
+    };
+    expect((await failureOf(openStore(folder.path, { clock, disk }))).code).toBe("store-broken");
+    (await reserveDeliveries(folder.path, { clock })).release();
+  });
+
+  test("are free again when who reserved them is killed", async () => {
+    await using folder = await newFolder();
+    const script = `
+      import { systemClock } from "#base";
+      import { reserveDeliveries } from "#store";
+      await reserveDeliveries(${JSON.stringify(folder.path)}, { clock: systemClock });
+      console.log("reserved");
+      await new Promise((resolve) => setTimeout(resolve, 60_000));`;
+    await using holder = Bun.spawn([process.execPath, "-e", script], {
+      cwd: join(import.meta.dir, "..", ".."),
+      stdout: "pipe",
+    });
+    await holder.stdout.getReader().read();
+    const failure = await failureOf(openStore(folder.path, { clock }));
+    expect(failure.message).toContain(`process ${holder.pid} `);
+    holder.kill("SIGKILL");
+    await holder.exited;
+    (await reserveDeliveries(folder.path, { clock })).release();
+  });
 });

@@ -287,6 +287,7 @@ test("the runtime's files are written again when a password in them was changed,
   await writeFile(site.nodePassword, "the second one\n");
   await agent.until("the new one is written", async () => (await hosts()) !== before);
   const after = await hosts();
+  await agent.until("that activation is over", ({ activity }) => activity.name !== "activating");
   await rm(path);
   await agent.act("activate");
   await agent.until("it is written again", async () => (await hosts()) === after);

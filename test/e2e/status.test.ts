@@ -5,7 +5,7 @@ import { systemClock } from "#base";
 import type { SiteState } from "#daemon";
 import { type AgentWorld, startAgent } from "#test-support/agent-world";
 import { testCertificates } from "#test-support/certificates";
-import { declaredIn, sketchOf, summaryOf } from "#test-support/memory-operations";
+import { nothingCame, sketchOf } from "#test-support/memory-operations";
 import { dray, PROGRAM, type ProgramRun, startDray, temporaryFolder } from "#test-support/program";
 import { socketDoor } from "../../src/daemon/server/doors.ts";
 
@@ -102,7 +102,7 @@ describe("dray status", () => {
   test("a site that wants something ends it with 3", async () => {
     const at = await activated("shop");
     const { site, agent } = at.world;
-    site.script.stage = async ({ plan }) => summaryOf(plan, { missing: declaredIn(plan) });
+    site.script.stage = nothingCame;
     site.held.clear();
     await agent.act("stage", "test");
     await at.world.until("it is wanting", () => at.world.agent.state().verdict.level === "wanting");

@@ -10,7 +10,7 @@ import {
 } from "#daemon";
 import type { DeliveryEvent, DeliverySummary } from "#deliver";
 import { parseDigest } from "#oci";
-import { type Plan, planDocument } from "#plan";
+import type { Plan } from "#plan";
 import { formatReference } from "#reference";
 import { app, type ClusterSketch, OS, planCluster } from "./plan-inputs.ts";
 
@@ -44,10 +44,23 @@ export function sketchOf(...apps: readonly string[]): ClusterSketch {
 
 /** The revision that a memory site makes of a sketch. */
 export function revisionOf(sketch: ClusterSketch, nowMs: number): Revision {
-  const plan = planCluster(sketch);
-  const id = createHash("sha256").update(JSON.stringify(sketch)).digest("hex").slice(0, 12);
-  return { id, source: "store.json", seenMs: nowMs, plan, record: JSON.stringify(sketch) };
+  const { profiles, stages } = planCluster(sketch);
+  const images = stages.reduce((sum, stage) => sum + stage.images.length, 0);
+  const record = JSON.stringify(sketch);
+  const id = createHash("sha256").update(record).digest("hex").slice(0, 12);
+  return { id, source: "store.json", seenMs: nowMs, profiles, images, record };
 }
+
+/** The plan that a revision of a memory site has. */
+export function planOf({ record }: Revision): Plan {
+  return planCluster(JSON.parse(record) as ClusterSketch);
+}
+
+/** A delivery of which nothing comes, in place of the one that a memory site makes. */
+export const nothingCame: Operations["stage"] = async (revision) => {
+  const plan = planOf(revision);
+  return summaryOf(plan, { missing: declaredIn(plan) });
+};
 
 /** A memory site that wants nothing yet: reading waits until it does. */
 export function createMemorySite(clock: Clock): MemorySite {
@@ -69,14 +82,17 @@ export function createMemorySite(clock: Clock): MemorySite {
       while (wanted === undefined) await untilAborted(change, signal);
       signal.throwIfAborted();
       read = site.manner;
-      return wanted;
+      const { warnings, faults } = planOf(wanted);
+      return { revision: wanted, warnings, faults };
     },
-    recall: async (record) => revisionOf(JSON.parse(record), 0),
+    plan: planOf,
     ways: () => read ?? site.manner,
     changed: (signal) => untilAborted(change, signal),
-    explain: async ({ id }, reference) => ({ kind: "Explanation", revision: id, reference }),
-    planDocument: ({ plan }) => planDocument(plan),
-    stage: (revision, work) => stageByItself(revision.plan, work),
+    explain: async (revision, reference) =>
+      declaredIn(planOf(revision)).includes(reference)
+        ? { kind: "Explanation", revision: revision.id, reference }
+        : undefined,
+    stage: (revision, work) => stageByItself(planOf(revision), work),
     async activate({ id }) {
       site.turnedTo = id;
       const text = "42 files changed";
@@ -103,9 +119,9 @@ export function createMemorySite(clock: Clock): MemorySite {
       return { at: clock.now(), totalBytes: 1e12, freeBytes: 5e11, use: { ...use, ...rest } };
     },
     link: async () => ({ capBytesPerSecond: null, untilMs: null, quota: null }),
-    whereabouts: async ({ plan }) =>
+    whereabouts: async (revision) =>
       new Map(
-        declaredIn(plan).map((name) => {
+        declaredIn(planOf(revision)).map((name) => {
           const isHere = held.has(name);
           const digest = isHere ? digestOf(name) : null;
           return [name, { digest, bytes: isHere ? IMAGE_BYTES : null, runtime: null }];
@@ -147,8 +163,9 @@ export function createMemorySite(clock: Clock): MemorySite {
     return summary;
   }
 
-  function proofOf({ plan, id }: Revision) {
-    const names = declaredIn(plan);
+  function proofOf(revision: Revision) {
+    const { id } = revision;
+    const names = declaredIn(planOf(revision));
     const missing = names.filter((name) => !held.has(name));
     const summary = {
       at: clock.now(),
@@ -164,7 +181,7 @@ export function createMemorySite(clock: Clock): MemorySite {
       })),
       digest: `sha256:${"0".repeat(64)}`,
     };
-    return { summary, document: { kind: "Proof", revision: id, ...summary } };
+    return { summary, document: JSON.stringify({ kind: "Proof", revision: id, ...summary }) };
   }
 
   const scripted = Object.fromEntries(
@@ -203,16 +220,7 @@ export function createMemorySite(clock: Clock): MemorySite {
 }
 
 /** Looks that change nothing, and of which there are many. */
-const SILENT = new Set([
-  "ways",
-  "drift",
-  "changed",
-  "recall",
-  "planDocument",
-  "disk",
-  "link",
-  "whereabouts",
-]);
+const SILENT = new Set(["ways", "drift", "changed", "plan", "disk", "link", "whereabouts"]);
 
 /** Declared references of a plan, in its order. */
 export function declaredIn(plan: Plan): readonly string[] {
@@ -337,7 +345,7 @@ function digestOf(text: string) {
 }
 
 function isRevision(value: unknown): value is Revision {
-  return typeof value === "object" && value !== null && "plan" in value && "id" in value;
+  return typeof value === "object" && value !== null && "record" in value && "id" in value;
 }
 
 /** What the promise gives, or the signal's reason when that comes first. */

@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly stdin?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Another file of the program than {@link PROGRAM}. */
+  readonly program?: string;
 }
 
 /** Runs `dray` to its end. */
@@ -34,9 +36,9 @@ export async function dray(args: readonly string[], options: RunOptions = {}): P
 /** Starts `dray`, for tests that interfere with it. */
 export function startDray(
   args: readonly string[],
-  { cwd = ROOT, stdin = "", env = {} }: RunOptions = {},
+  { cwd = ROOT, stdin = "", env = {}, program = PROGRAM }: RunOptions = {},
 ) {
-  return Bun.spawn([PROGRAM, ...args], {
+  return Bun.spawn([program, ...args], {
     cwd,
     env: { ...process.env, NO_COLOR: "1", ...env },
     stdin: new TextEncoder().encode(stdin),

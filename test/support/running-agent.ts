@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { JournalEntry, SiteState } from "#daemon";
-import { startDray } from "./program.ts";
+import { PROGRAM, startDray } from "./program.ts";
 
 /** A `dray agent` that runs, and what it says. */
 export interface RunningAgent extends AsyncDisposable {
@@ -24,8 +24,10 @@ const PATIENCE_MS = 45_000;
 export async function startAgentProgram(
   dataDir: string,
   args: readonly string[],
+  program: string = PROGRAM,
 ): Promise<RunningAgent> {
-  const child = startDray(["agent", ...args, "--data-dir", dataDir, "--listen", "127.0.0.1:0"]);
+  const words = ["agent", ...args, "--data-dir", dataDir, "--listen", "127.0.0.1:0"];
+  const child = startDray(words, { program });
   let log = "";
   const reading = (async () => {
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) log += text;

@@ -4,15 +4,8 @@
  * after a restart of the machine. RssAnon is memory of its own; the rest of VmRSS are pages of the
  * executable, which the system shares and can take back.
  *
- * Bun gives memory back when nothing was asked of it for 10 s, for 2 minutes and for 10 minutes
- * (BUN_IDLE_GC_SECONDS, "10,110,480" in 1.4.5): `--seconds 700` shows where it comes to rest. On 2 cores:
- *
- *     idle for      20 s               3 min              12 min
- *     the first     128 MB (anon 69)   117 MB (anon 59)   110 MB (anon 52), peak 208 MB
- *     the second    90 MB (anon 34)    82 MB (anon 28)    79 MB (anon 25), peak 120 MB
- *
- * What the first holds more than the second is no data: after 20 s, 14 MB of objects (`heapStats` of
- * bun:jsc) lie scattered over 49 MB of the collector's blocks, which the delivery and the proof left.
+ * It is the agent's own process that is measured: its work is done by others, which have ended by then.
+ * Bun gives memory back when nothing was asked of it for 10 s (BUN_IDLE_GC_SECONDS in 1.4.5).
  *
  *     npx bun tools/bench/agent.ts [--seconds 60] [--blobs 10000] [--program bin/dray]
  */
@@ -145,7 +138,7 @@ function memory(pid: number): string {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const field = (name: string) => {
     const kilobytes = Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
-    return `${name} ${(kilobytes / 1_000).toFixed(1)} MB`;
+    return `${name} ${((kilobytes * 1_024) / 1e6).toFixed(1)} MB`;
   };
   return [field("VmRSS"), field("RssAnon"), field("VmHWM")].join(", ");
 }

@@ -14,10 +14,19 @@ export function jsonAnswer(
   status = 200,
   headers: Readonly<Record<string, string>> = {},
 ): Answer {
+  return jsonTextAnswer(JSON.stringify(value), status, headers);
+}
+
+/** One that is a text already. */
+export function jsonTextAnswer(
+  text: string,
+  status = 200,
+  headers: Readonly<Record<string, string>> = {},
+): Answer {
   return {
     status,
     headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },
-    body: new TextEncoder().encode(JSON.stringify(value)),
+    body: new TextEncoder().encode(text),
   };
 }
 

@@ -3,7 +3,7 @@ import type { AgentControl, RevisionRole } from "../control.ts";
 import { openApiDocument } from "../openapi.ts";
 import { ACTION_NAMES, type ActionName, type SiteState } from "../state.ts";
 import type { ApiAccess, Caller, Role } from "./access.ts";
-import { type Answer, jsonAnswer, textAnswer, unlessKnown } from "./answer.ts";
+import { type Answer, jsonAnswer, jsonTextAnswer, textAnswer, unlessKnown } from "./answer.ts";
 import type { Events } from "./events.ts";
 import { EXPOSITION_TYPES, exposition, expositionFormat } from "./exposition.ts";
 import { jsonBody } from "./json-body.ts";
@@ -57,7 +57,7 @@ export const ROUTES: readonly Route[] = [
   get("/api/v1/images/explain", "read", async ({ query }, { control }) =>
     jsonAnswer(await control.explain(revisionOf(query), textOf(query, "reference"))),
   ),
-  get("/api/v1/proof", "read", (_asked, { control }) => jsonAnswer(control.proof())),
+  get("/api/v1/proof", "read", (_asked, { control }) => jsonTextAnswer(control.proof() ?? "null")),
   get("/api/v1/journal", "read", async ({ query }, { control }) => {
     const limit = numberOf(query, "limit", { least: 1, most: 1_000 }) ?? 100;
     const before = numberOf(query, "before", { least: 0, most: Number.MAX_SAFE_INTEGER });
@@ -135,7 +135,8 @@ function stateTag({ startedMs, revisionOfState }: SiteState): string {
   return `"${startedMs.toString(36)}-${revisionOfState}"`;
 }
 
-function meOf({ user, role }: Caller, { hasUsers }: ApiAccess) {
+/** Who asks, as the page and `/api/v1/me` are told. */
+export function meOf({ user, role }: Caller, { hasUsers }: ApiAccess) {
   return { user, role, login: hasUsers ? "required" : "none" };
 }
 
