@@ -50,8 +50,9 @@ describe("a blob", () => {
 
   test("begins with some where its registry has many to spare, which only one far away has", () => {
     const slow = { bytesPerMs: 160 };
-    expect(lanesAfter(0, 0, { spare: 3 }).firstLanes).toBe(1);
-    expect(lanesAfter(0, 0, { spare: 4 }).firstLanes).toBe(5);
+    // As a host has before anything is known of it.
+    expect(lanesAfter(0, 0, { spare: 4 }).firstLanes).toBe(1);
+    expect(lanesAfter(0, 0, { spare: 8 }).firstLanes).toBe(5);
     expect(lanesAfter(0, 0, { spare: 16, pace: slow }).firstLanes).toBe(5);
     expect(lanesAfter(0, 0, { spare: 16, pace: { bytesPerMs: 10_000 } }).firstLanes).toBe(1);
     expect(lanesAfter(0, 0, { spare: 16, pace: { arePartsRefused: true } }).firstLanes).toBe(1);

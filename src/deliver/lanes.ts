@@ -24,7 +24,7 @@ const MEASURE_MS = 100;
  * Only a host that is far away has so many places to spare before anything is seen of it. There a blob
  * begins with some connections at once: each takes two round trips until it brings anything.
  */
-const SPARE_FAR = 4;
+const SPARE_FAR = 8;
 const FIRST_LANES = 5;
 
 /** What a delivery has seen of one registry so far. */

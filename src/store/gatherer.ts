@@ -7,6 +7,8 @@ export interface GathererOptions {
   readonly offset: number;
   /** So many bytes are worth a write; twice as many are gathered at most. */
   readonly gatheredBytesMin: number;
+  /** So many are enough now, where that is fewer: others gather as well. */
+  readonly enoughBytes?: () => number;
   /** How many can come, where that is known: it bounds the memory. */
   readonly bytesMax?: number;
   /** Writes a piece, which is not touched until the promise has settled. */
@@ -49,9 +51,15 @@ export class Gatherer {
       buffer.set(part, at);
       this.#end += part.byteLength;
       rest = rest.subarray(part.byteLength);
-      const isEnough = this.#end - this.#start >= this.#options.gatheredBytesMin;
-      if (isEnough) await this.#write(blockStart(this.#end));
+      if (this.#end - this.#start >= this.#enoughBytes()) await this.#write(blockStart(this.#end));
     }
+  }
+
+  #enoughBytes(): number {
+    const { gatheredBytesMin, enoughBytes } = this.#options;
+    const bytes = enoughBytes?.() ?? gatheredBytesMin;
+    // Less than a block would never go to the disk.
+    return Math.min(gatheredBytesMin, Math.max(bytes, 2 * BLOCK_BYTES));
   }
 
   /** Writes all that is gathered. */

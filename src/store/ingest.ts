@@ -17,7 +17,7 @@ import type { PartialFile } from "./partial-file.ts";
  * Bytes are gathered until there are so many, and go to the disk with what came along: twice as many
  * mostly, for a socket gives up to half a MiB at a time. Half of that costs a tenth more time in all
  * (measured); more would be lost when the process dies. That is what is gathered and what was just
- * handed over, 1 MiB at most; of ranges beside the first it is little.
+ * handed over, 1 MiB at most: the ranges of a blob share it, and those beside the first have little.
  */
 const GATHERED_BYTES_MIN = 512 * 1024;
 const GATHERED_BESIDE_BYTES_MIN = 64 * 1024;
@@ -54,6 +54,8 @@ export interface IngestTarget {
 interface Lane {
   readonly gatherer: Gatherer;
   writtenMs: number;
+  /** Its gatherer has something to take or to write. */
+  isBusy: boolean;
 }
 
 /**
@@ -143,28 +145,35 @@ export class DiskIngest implements Ingest {
   async #take(bytes: Uint8Array, offset: number): Promise<void> {
     const lane = this.#laneAt(offset);
     const { gatherer } = lane;
-    await gatherer.take(bytes);
-    const isAtEnd = !this.missing.some(({ start }) => start === gatherer.end);
-    const isLate = this.#target.clock.monotonic() - lane.writtenMs >= UNSYNCED_MS_MAX;
-    if (isAtEnd || isLate) await gatherer.flush();
-    if (isAtEnd) this.#leave(lane);
+    lane.isBusy = true;
+    try {
+      await gatherer.take(bytes);
+      const isAtEnd = !this.missing.some(({ start }) => start === gatherer.end);
+      const isLate = this.#target.clock.monotonic() - lane.writtenMs >= UNSYNCED_MS_MAX;
+      if (isAtEnd || isLate) await gatherer.flush();
+      if (isAtEnd) this.#leave(lane);
+    } finally {
+      lane.isBusy = false;
+    }
     this.#startSync();
   }
 
   #laneAt(offset: number): Lane {
-    for (const lane of this.#lanes) if (lane.gatherer.end === offset) return lane;
+    // One that is at work takes nothing: another connection may bring what follows before it is written.
+    for (const lane of this.#lanes) if (!lane.isBusy && lane.gatherer.end === offset) return lane;
     const { clock, descriptor } = this.#target;
     const isFirst = this.#lanes.size === 0;
     const gatherer = new Gatherer({
       offset,
       gatheredBytesMin: isFirst ? GATHERED_BYTES_MIN : GATHERED_BESIDE_BYTES_MIN,
+      enoughBytes: () => GATHERED_BYTES_MIN / this.#lanes.size,
       bytesMax: descriptor.size,
       write: async (piece, start) => {
         await this.#writePiece(piece, start);
         lane.writtenMs = clock.monotonic();
       },
     });
-    const lane: Lane = { gatherer, writtenMs: clock.monotonic() };
+    const lane: Lane = { gatherer, writtenMs: clock.monotonic(), isBusy: false };
     this.#lanes.add(lane);
     return lane;
   }

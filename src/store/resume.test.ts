@@ -96,6 +96,64 @@ describe("content on its way", () => {
     expect(watch.steps).toEqual(["data", "log", "folder"]);
   });
 
+  test("has half a MiB that is not on its way to the disk, in however many ranges it comes", async () => {
+    await using folder = await newFolder();
+    let bytesWritten = 0;
+    const counted = (file: DiskFile, path: string): DiskFile => ({
+      ...file,
+      async write(bytes, offset) {
+        await file.write(bytes, offset);
+        if (!path.endsWith(".log")) bytesWritten += bytes.byteLength;
+      },
+    });
+    const disk: Disk = {
+      ...systemDisk,
+      create: async (path) => counted(await systemDisk.create(path), path),
+      async edit(path) {
+        const file = await systemDisk.edit(path);
+        return file && counted(file, path);
+      },
+    };
+    await using store = await openStore(folder.path, { clock: createManualClock(), disk });
+    await using ingest = await store.ingest(DESCRIPTOR);
+    const [ranges, chunk] = [20, 10_000];
+    let bytesTaken = 0;
+    for (let at = 0; at < SIZE / ranges; at += chunk) {
+      for (let start = at; start < SIZE; start += SIZE / ranges) {
+        await writePart(ingest, start, start + chunk);
+        bytesTaken += chunk;
+        expect(bytesTaken - bytesWritten).toBeLessThanOrEqual(512 * 1024);
+      }
+    }
+    expect(bytesTaken).toBe(SIZE);
+    await ingest.commit();
+  });
+
+  test("is right when what follows a range comes in while that one is still being written", async () => {
+    await using folder = await newFolder();
+    const slow = (file: DiskFile): DiskFile => ({
+      ...file,
+      async write(bytes, offset) {
+        // Longer for what comes first: so the next one overtakes it.
+        const turns = offset === 0 ? 20 : 2;
+        for (let turn = 0; turn < turns; turn += 1) {
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await file.write(bytes, offset);
+      },
+    });
+    const disk: Disk = {
+      ...systemDisk,
+      create: async (path) => slow(await systemDisk.create(path)),
+    };
+    await using store = await openStore(folder.path, { clock: createManualClock(), disk });
+    await using ingest = await store.ingest(DESCRIPTOR);
+    const parts = [0, 600_000, 1_300_000, 2_000_000, 2_100_000, SIZE];
+    await Promise.all(parts.slice(1).map((end, i) => writePart(ingest, parts[i] ?? 0, end)));
+    await ingest.commit();
+    expect(await store.has(DESCRIPTOR)).toBe(true);
+  });
+
   test("is made durable when it is left", async () => {
     await using folder = await newFolder();
     const { disk, watch } = watchedDisk("boot-1");
