@@ -198,6 +198,16 @@ describe("fill()", () => {
     expect(registry.openMax).toBe(count);
   });
 
+  test.each([true, false])(
+    "begins with no range up to the end, which a registry without parts answers with all: %p",
+    async (servesParts) => {
+      const size = 4 * 1024 * KIB;
+      const { registry } = await fillStore(contentOf(size), { servesParts }, 0, [], undefined, 5);
+      for (const { end } of registry.asked.slice(0, 5)) expect(end).toBeLessThan(size);
+      if (!servesParts) expect(registry.bytesSent).toBe(size);
+    },
+  );
+
   test("takes over what nobody asked for yet, and closes few connections for it", async () => {
     const content = contentOf(4_000 * KIB);
     const whole = await fillStore(content, {}, 4);

@@ -93,8 +93,14 @@ export async function fill(filling: Filling): Promise<void> {
       }
     }
   };
+  /** What ends before the end, until a part was served: see below. */
+  const takeWaiting = () => {
+    const isSafe = ({ end }: Piece) => work.arePartsServed || end < filling.blob.size;
+    const at = waiting.findIndex(isSafe);
+    return at < 0 ? undefined : waiting.splice(at, 1)[0];
+  };
   const nextPiece = () => {
-    const left = waiting.shift();
+    const left = takeWaiting();
     if (left !== undefined) return left;
     const tail = split(active, lanes.rangeBytesMin);
     if (tail === undefined || tail.end < filling.blob.size || work.arePartsServed) return tail;
