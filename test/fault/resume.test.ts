@@ -23,7 +23,7 @@ function bytesOnRecord(machine: PowerCutDisk, dataDir: string): number {
 function slowClock() {
   const clock = createManualClock();
   const monotonic = () => {
-    clock.advance(250);
+    clock.advance(1_000);
     return clock.monotonic();
   };
   return { ...clock, monotonic };
@@ -71,8 +71,8 @@ describe("a machine whose power is cut at the n-th operation, for every n,", () 
         await fill(folder.path, { disk: machine }, story);
         expect(story.promised.size).toBe(CONTENTS.length);
       }
-      // How many depends on what the disk was at: 10 to 17 were seen. None would make it no test.
-      expect(resumed).toBeGreaterThan(3);
+      // Which operation is the n-th depends on how quick the disk is: 29 to 33 were seen.
+      expect(resumed).toBeGreaterThan(10);
     },
     HANG_MS,
   );
