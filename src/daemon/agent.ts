@@ -266,7 +266,7 @@ class SiteAgent implements Agent {
     const { operations } = this.#options;
     const revision = this.#inRole(role);
     const plan = operations.plan(revision);
-    const whereabouts = await operations.whereabouts(revision);
+    const whereabouts = await operations.whereabouts(revision, plan);
     const { progress } = this.#knowledge;
     const isOfIt = progress?.revision === revision.id;
     return imageStatesOf(plan, whereabouts, isOfIt ? (progress ?? undefined) : undefined);

@@ -193,5 +193,6 @@ export interface Operations {
 
   disk(revisions: Parameters<Operations["keep"]>[0], signal: AbortSignal): Promise<DiskUse>;
   link(): Promise<LinkState>;
-  whereabouts(revision: Revision): Promise<ReadonlyMap<string, ImageWhereabouts>>;
+  /** @param plan that of the revision */
+  whereabouts(revision: Revision, plan: Plan): Promise<ReadonlyMap<string, ImageWhereabouts>>;
 }

@@ -20,8 +20,8 @@ export function planDocument(plan: Plan): Readonly<Record<string, unknown>> {
 
 function localDocument(local: PlanRegistries["local"]): object | null {
   if (local === null) return null;
-  const { access, ...rest } = local;
-  return { ...rest, credential: access.origin, authenticated: access.credential !== undefined };
+  const { access, authenticated, ...rest } = local;
+  return { ...rest, credential: access.origin, authenticated };
 }
 
 function imageDocument(image: PlannedImage): Readonly<Record<string, unknown>> {

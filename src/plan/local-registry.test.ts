@@ -167,6 +167,7 @@ describe("the local registry", () => {
       address: ADDRESS,
       project: "spectro-images",
       indexes: "one-platform",
+      authenticated: false,
       access: ANONYMOUS,
     });
   });
@@ -225,6 +226,7 @@ describe("the local registry", () => {
       address: "10.0.0.7:5055",
       project: "spectro-images",
       indexes: "one-platform",
+      authenticated: false,
       access: ANONYMOUS,
     });
     expect(imageOf(plan, VIP).local).toBe(`10.0.0.7:5055/spectro-images/${VIP}`);

@@ -26,7 +26,15 @@ export function decideLocalRegistry(
   const address = isPlace(written, project) ? written : null;
   if (address !== written) reportNoPlace(`${written}/${project}`, inputs, findings);
   const access = decideLocalAccess({ kind, address, project }, inputs, docker, findings);
-  return { kind, address, project, indexes: site.localSettings.indexes, access };
+  const { indexes } = site.localSettings;
+  return {
+    kind,
+    address,
+    project,
+    indexes,
+    authenticated: access.credential !== undefined,
+    access,
+  };
 }
 
 function isPlace(address: string | null, project: string): boolean {

@@ -79,6 +79,7 @@ export interface PlanRegistries {
     readonly project: string;
     /** What is done where it refuses an index of which only some platforms are here. */
     readonly indexes: AbsentPlatforms;
+    readonly authenticated: boolean;
     /** How it is talked to when images are uploaded; its `origin` is the plan's `credential`. */
     readonly access: Access;
   } | null;

@@ -58,9 +58,10 @@ function planWith(indexes: "one-platform" | "complete"): Plan {
   const planned = planOf({ application: [APP, TWIN] }, HOSTS.local);
   const access = { origin: null, insecure: false, certificates: [] };
   const registry = { kind: "oci", address: HOSTS.local, project: "spectro-images" } as const;
+  const local = { ...registry, access, indexes, authenticated: false };
   return {
     ...planned,
-    registries: { ...planned.registries, local: { ...registry, access, indexes } },
+    registries: { ...planned.registries, local },
   };
 }
 

@@ -18,7 +18,7 @@ async function prepared(address: string): Promise<string> {
   const registry = openLocalRegistry({
     local: {
       ...{ kind: "oci", address, project: "spectro-images" },
-      ...{ indexes: "one-platform", access: ANONYMOUS },
+      ...{ indexes: "one-platform", access: ANONYMOUS, authenticated: false },
     },
     ...{ settings: DEFAULT_LOCAL_SETTINGS, remote: remoteWith(), dataDir: tmpdir() },
     context: { clock: createManualClock(), random: () => 0 },

@@ -33,11 +33,11 @@ export interface Reading {
  * that was changed, makes no other revision.
  */
 export function revisionOf({ plan, inputs }: Planned, { source, seenMs }: Reading): Revision {
-  const record = { version: RECORD_VERSION, source, seenMs, plan: recordedPlan(plan) };
   const id = idOf(plan, inputs.site);
+  const record: KeptRecord = { id, version: RECORD_VERSION, plan: recordedPlan(plan) };
   const images = plan.stages.reduce((sum, stage) => sum + stage.images.length, 0);
   const { profiles } = plan;
-  return { id, source, seenMs, profiles, images, record: JSON.stringify({ id, ...record }) };
+  return { id, source, seenMs, profiles, images, record: JSON.stringify(record) };
 }
 
 /**
@@ -120,8 +120,11 @@ type RecordedImage = Omit<PlannedImage, "declared" | "source" | "access"> & {
   readonly credential?: string | null;
 };
 
-type RecordedLocal = Omit<NonNullable<PlanRegistries["local"]>, "access"> & {
+type RecordedLocal = Omit<NonNullable<PlanRegistries["local"]>, "access" | "authenticated"> & {
+  /** As of an image. */
   readonly credential?: string | null;
+  /** Absent as the origin is. */
+  readonly authenticated?: boolean;
 };
 
 interface RecordedPlan extends Omit<Plan, "registries" | "stages"> {
@@ -132,7 +135,7 @@ interface RecordedPlan extends Omit<Plan, "registries" | "stages"> {
   }[];
 }
 
-interface KeptRecord extends Reading {
+interface KeptRecord {
   readonly version: number;
   readonly id: string;
   readonly plan: RecordedPlan;
@@ -164,7 +167,11 @@ function recalledPlan(kept: RecordedPlan, accesses: Accesses): Plan {
     ...kept,
     registries: {
       ...kept.registries,
-      local: local && { ...without(local, "credential"), access: accesses.local(local) },
+      local: local && {
+        ...without(local, "credential"),
+        authenticated: local.authenticated ?? false,
+        access: accesses.local(local),
+      },
     },
     stages: kept.stages.map(({ name, images }) => ({
       name,

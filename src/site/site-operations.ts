@@ -264,9 +264,7 @@ class SiteOperations implements Operations {
     };
   }
 
-  whereabouts(revision: Revision): Promise<ReadonlyMap<string, ImageWhereabouts>> {
-    const { id } = revision;
-    const plan = this.plan(revision);
+  whereabouts({ id }: Revision, plan: Plan): Promise<ReadonlyMap<string, ImageWhereabouts>> {
     const { store } = this.#options;
     const { platform, runtimeSocket: socket } = this.#settings;
     return this.#whereabouts.of({ plan, store: openRevisionNames(store, id), platform, socket });

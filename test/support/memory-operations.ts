@@ -119,9 +119,9 @@ export function createMemorySite(clock: Clock): MemorySite {
       return { at: clock.now(), totalBytes: 1e12, freeBytes: 5e11, use: { ...use, ...rest } };
     },
     link: async () => ({ capBytesPerSecond: null, untilMs: null, quota: null }),
-    whereabouts: async (revision) =>
+    whereabouts: async (_, plan) =>
       new Map(
-        declaredIn(planOf(revision)).map((name) => {
+        declaredIn(plan).map((name) => {
           const isHere = held.has(name);
           const digest = isHere ? digestOf(name) : null;
           return [name, { digest, bytes: isHere ? IMAGE_BYTES : null, runtime: null }];
