@@ -85,7 +85,7 @@ test("a program that takes too long is ended with all that it started, also agai
   await using folder = await temporaryFolder();
   const pids = join(folder.path, "pids");
   const stubborn = `trap '' TERM; sh -c 'trap "" TERM; echo $$ >> ${pids}; while :; do sleep 0.05; done' & echo $$ >> ${pids}; wait; while :; do sleep 0.05; done`;
-  const { end } = await run(stubborn, { timeoutMs: 300, graceMs: 100 });
+  const { end } = await run(stubborn, { timeoutMs: 1_000, graceMs: 100 });
   expect(end).toEqual({ kind: "timeout" });
   const started = readFileSync(pids, "utf8").trim().split("\n");
   expect(started).toHaveLength(2);
@@ -95,14 +95,14 @@ test("a program that takes too long is ended with all that it started, also agai
 test("what a program started is ended with it, when the program itself is gone at once", async () => {
   await using folder = await temporaryFolder();
   const [pid, tidied] = [join(folder.path, "pid"), join(folder.path, "tidied")];
-  const start = (trap: string) =>
+  const start = (trap: string, graceMs: number) =>
     run(`sh -c '${trap} echo $$ > ${pid}; while :; do sleep 0.05; done' > /dev/null 2>&1 & wait`, {
-      ...{ timeoutMs: 100, graceMs: 200 },
+      ...{ timeoutMs: 1_000, graceMs },
     });
-  expect((await start('trap "" TERM;')).end).toEqual({ kind: "timeout" });
+  expect((await start('trap "" TERM;', 200)).end).toEqual({ kind: "timeout" });
   while (isRunning(readFileSync(pid, "utf8").trim())) await setImmediate();
   // Who ends in order has the time for it.
-  await start(`trap "sleep 0.1; echo done > ${tidied}; exit" TERM;`);
+  await start(`trap "sleep 0.1; echo done > ${tidied}; exit" TERM;`, 10_000);
   expect(readFileSync(tidied, "utf8")).toBe("done\n");
 });
 
