@@ -42,6 +42,7 @@ describe("parseResponseHead()", () => {
   test("reads status, headers and where the body ends", () => {
     const head = parseResponseHead(
       "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\nWarning: a\r\nWarning:  b \r\nEmpty:",
+      "GET",
     );
     expect([head.status, head.framing, head.isKeptAlive]).toEqual([
       206,
@@ -64,8 +65,16 @@ describe("parseResponseHead()", () => {
       false,
     ],
   ])("of %j", (text, framing, isKeptAlive) => {
-    const head = parseResponseHead(text);
+    const head = parseResponseHead(text, "GET");
     expect([head.framing, head.isKeptAlive]).toEqual([framing, isKeptAlive]);
+  });
+
+  test("of HEAD tells of a body that does not come", () => {
+    const text = "HTTP/1.1 200 OK\r\nContent-Length: 5";
+    expect(parseResponseHead(text, "HEAD")).toMatchObject({
+      framing: { kind: "length", bytes: 0 },
+      isKeptAlive: true,
+    });
   });
 
   test.each([
@@ -86,7 +95,7 @@ describe("parseResponseHead()", () => {
     "HTTP/1.1 200 OK\r\nContent-Length: 0x5",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
   ])("refuses %j", (text) => {
-    expect(() => parseResponseHead(text)).toThrow();
+    expect(() => parseResponseHead(text, "GET")).toThrow();
   });
 });
 

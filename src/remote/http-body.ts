@@ -21,11 +21,11 @@ export class InvalidHttp extends Error {
 }
 
 /**
- * Reads the head of an answer to GET, without its final empty line.
+ * Reads the head of an answer, without its final empty line. One to HEAD tells of a body, and has none.
  *
  * @throws {InvalidHttp} also for lengths that contradict each other, which smuggling lives on
  */
-export function parseResponseHead(text: string): ResponseHead {
+export function parseResponseHead(text: string, method: "GET" | "HEAD"): ResponseHead {
   const [first = "", ...lines] = text.split(/\r?\n/);
   const [, minor, digits] = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: |$)/.exec(first) ?? [];
   if (digits === undefined) throw new InvalidHttp("Not a status line");
@@ -39,14 +39,14 @@ export function parseResponseHead(text: string): ResponseHead {
     }
     headers.append(name, value);
   }
-  const framing = framingOf(status, headers);
+  const framing = framingOf(method, status, headers);
   const connection = headers.get("connection") ?? "";
   const isKeptAlive = minor === "1" && !/\bclose\b/i.test(connection) && framing.kind !== "close";
   return { status, headers, framing, isKeptAlive };
 }
 
-function framingOf(status: number, headers: Headers): Framing {
-  if (status < 200 || status === 204 || status === 304) {
+function framingOf(method: "GET" | "HEAD", status: number, headers: Headers): Framing {
+  if (method === "HEAD" || status < 200 || status === 204 || status === 304) {
     return { kind: "length", bytes: 0 };
   }
   const encoding = headers.get("transfer-encoding");

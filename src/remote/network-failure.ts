@@ -42,6 +42,7 @@ const TROUBLE_BY_CODE: Readonly<Record<string, NetworkTrouble>> = {
   ECONNREFUSED: "refused",
   ConnectionRefused: "refused",
   ETIMEDOUT: "timeout",
+  EACCES: "unreachable",
   EHOSTUNREACH: "unreachable",
   ENETUNREACH: "unreachable",
   EHOSTDOWN: "unreachable",

@@ -23,6 +23,9 @@ import { type Trust, trustFor } from "./trust.ts";
 import { readLocation } from "./upload-location.ts";
 import type { WarningLog } from "./warning-log.ts";
 
+/** What an answer that is no blob takes of a connection: few manifests are larger. */
+const SMALL_BYTES = 16 * 1024;
+
 /** What all clients of a process share. */
 export interface ClientPorts {
   readonly clock: Clock;
@@ -286,7 +289,7 @@ export class RegistryClient {
     url: URL,
     authorization: Pick<Authorization, "header"> | undefined,
   ): Promise<Answer> {
-    const { method, headers, subject, verb, signal, patience, blobBytes: bytes } = request;
+    const { method, headers, subject, verb, signal, patience, blobBytes } = request;
     const { body, answerTimeoutMs, isLone } = request;
     return this.#exchange({
       method,
@@ -300,7 +303,11 @@ export class RegistryClient {
       verb,
       signal,
       patience,
-      ...(bytes === undefined ? {} : { load: { bytes, endurance: this.endurance } }),
+      load: {
+        bytes: blobBytes ?? SMALL_BYTES,
+        endurance: this.endurance,
+        isSmall: blobBytes === undefined,
+      },
     });
   }
 

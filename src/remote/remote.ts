@@ -4,8 +4,8 @@ import { createMemoryPushSessions, type PushSessions, type Source, type Target }
 import type { Access, Credential, CredentialHelpers } from "#credential";
 import { canonicalDomain, type Reference } from "#reference";
 import type { Throttle } from "./body.ts";
-import { Connections } from "./connection.ts";
 import { HostLimits, type RemoteWait } from "./host-limits.ts";
+import { HttpClient } from "./http-client.ts";
 import { RemoteJsonApi } from "./json-api.ts";
 import { Lane } from "./lane.ts";
 import { Locality } from "./locality.ts";
@@ -71,7 +71,7 @@ export class Remote {
   readonly #pushManners = new Map<string, PushManner>();
   readonly #referrerLists = new SerialTasks();
   readonly #pushSessions: PushSessions;
-  readonly #connections = new Connections();
+  readonly #http = new HttpClient();
   readonly #lifetime = new AbortController();
   readonly #warnings: WarningLog;
   readonly #limits: HostLimits;
@@ -141,7 +141,7 @@ export class Remote {
 
   /** Ends what goes on behind the callers' backs: requests for tokens, connections at rest. */
   close(): void {
-    this.#connections.close();
+    this.#http.close();
     this.#lifetime.abort(new Error("The client was closed"));
   }
 
@@ -152,7 +152,7 @@ export class Remote {
       proxy,
       headerTimeoutMs: this.#patience.headerTimeoutMs,
       stallMs: this.#patience.stallMs,
-      connections: this.#connections,
+      http: this.#http,
       ...(this.#options.confinedTo === undefined ? {} : { mayAsk: (url) => this.#mayAsk(url) }),
     };
   }

@@ -1,5 +1,6 @@
 import { Failure } from "#base";
-import type { Connections, Load } from "./connection.ts";
+import type { Load } from "./connection-pool.ts";
+import type { HttpClient } from "./http-client.ts";
 import {
   type Asked,
   cannot,
@@ -22,7 +23,7 @@ export interface Exchange extends Errand {
   /** On a connection of its own, because those of this host break after so many bytes. */
   readonly isLone?: boolean;
   readonly trust: Trust;
-  /** Of a body that may be large and break off, and of which every byte that came is wanted. */
+  /** Of what is fetched. */
   readonly load?: Load;
   readonly signal: AbortSignal;
 }
@@ -45,7 +46,7 @@ export interface TransportOptions {
   readonly headerTimeoutMs: number;
   /** So long the other side may take nothing more of a body. */
   readonly stallMs: number;
-  readonly connections: Connections;
+  readonly http: HttpClient;
   /** Whether a host may be asked at all. All may without it. */
   readonly mayAsk?: (url: URL) => Promise<boolean>;
 }
@@ -85,8 +86,8 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
     };
     // Through a proxy, the runtime knows the way better than we do, though it may lose bytes.
     const response =
-      request.load !== undefined && proxy === undefined
-        ? await options.connections.get({ ...sent, url, trust, load: request.load })
+      (method === "GET" || method === "HEAD") && proxy === undefined
+        ? await options.http.send({ ...request, ...sent, method })
         : await fetch(url, {
             ...sent,
             method,

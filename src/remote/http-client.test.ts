@@ -4,12 +4,13 @@ import { systemErrorCode } from "#base";
 import { testCertificates } from "#test-support/certificates";
 import { signal } from "#test-support/remote-world";
 import { startScriptedServer } from "#test-support/scripted-registry";
-import { Connections, type Load } from "./connection.ts";
+import type { Load } from "./connection-pool.ts";
 import { Endurance } from "./endurance.ts";
+import { HttpClient } from "./http-client.ts";
 import type { Trust } from "./trust.ts";
 
 const trust: Trust = {};
-const load: Load = { bytes: 1000, endurance: new Endurance() };
+const load: Load = { bytes: 1000, endurance: new Endurance(), isSmall: false };
 
 /** A server that does with each connection what `serve` says, once a request is there. */
 async function startTcpServer(serve: (socket: Socket, request: string, number: number) => void) {
@@ -33,15 +34,15 @@ async function startTcpServer(serve: (socket: Socket, request: string, number: n
   };
 }
 
-const textOf = (body: ReadableStream<Uint8Array>) => new Response(body).text();
+type Body = ReadableStream<Uint8Array> | null;
+
+const textOf = (body: Body) => new Response(body).text();
 
 /** The length of what was read before the body broke, and the code that it broke with. */
-async function brokenAfter(
-  body: ReadableStream<Uint8Array>,
-): Promise<[number, string | undefined]> {
+async function brokenAfter(body: Body): Promise<[number, string | undefined]> {
   let bytes = 0;
   try {
-    for await (const piece of body) bytes += piece.byteLength;
+    for await (const piece of body ?? []) bytes += piece.byteLength;
     return [bytes, undefined];
   } catch (error) {
     return [bytes, systemErrorCode(error)];
@@ -54,19 +55,26 @@ test("the request is what it should be, byte for byte", async () => {
     seen += request;
     socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
   });
-  const connections = new Connections();
+  const client = new HttpClient();
   const headers = { Range: "bytes=1-", Accept: "*/*" };
-  const answer = await connections.get({ url: server.url, headers, trust, load, signal });
+  const answer = await client.send({
+    method: "GET",
+    url: server.url,
+    headers,
+    trust,
+    load,
+    signal,
+  });
   expect(await textOf(answer.body)).toBe("ok");
   expect(seen).toBe(
     `GET /x?y=z HTTP/1.1\r\nHost: ${server.url.host}\r\nRange: bytes=1-\r\nAccept: */*\r\n\r\n`,
   );
   const smuggling = { Accept: "a\r\nX-Evil: 1" };
   await expect(
-    connections.get({ url: server.url, headers: smuggling, trust, load, signal }),
+    client.send({ method: "GET", url: server.url, headers: smuggling, trust, load, signal }),
   ).rejects.toThrow();
   expect(seen).not.toContain("X-Evil");
-  connections.close();
+  client.close();
 });
 
 describe("bytes that came before a connection broke", () => {
@@ -85,20 +93,21 @@ describe("bytes that came before a connection broke", () => {
       socket.write(head);
       socket.write(Buffer.alloc(sentBytes, 7));
     });
-    const { body } = await new Connections().get({
+    const { body } = await new HttpClient().send({
+      method: "GET",
       url: server.url,
       headers: {},
       trust,
       load,
       signal,
     });
-    const reader = body.getReader();
+    const reader = body?.getReader();
     let readBytes = 0;
-    while (readBytes < sentBytes) readBytes += (await reader.read()).value?.byteLength ?? 0;
+    while (readBytes < sentBytes) readBytes += (await reader?.read())?.value?.byteLength ?? 0;
     for (const socket of server.sockets) socket.emit("data", Buffer.from("BREAK"));
     await broke;
     expect(readBytes).toBe(sentBytes);
-    await expect(reader.read()).rejects.toThrow();
+    await expect(reader?.read()).rejects.toThrow();
   });
 
   test("are there for a reader who comes after it broke", async () => {
@@ -107,7 +116,8 @@ describe("bytes that came before a connection broke", () => {
       socket.on("close", () => resolve());
       socket.end(`${head}${"x".repeat(200_000)}`);
     });
-    const { body } = await new Connections().get({
+    const { body } = await new HttpClient().send({
+      method: "GET",
       url: server.url,
       headers: {},
       trust,
@@ -124,22 +134,40 @@ describe("a connection", () => {
     await using server = await startTcpServer((socket) =>
       socket.write("HTTP/1.1 307 Elsewhere\r\nContent-Length: 5\r\n\r\nthere"),
     );
-    const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
+    const client = new HttpClient();
+    const get = () =>
+      client.send({ method: "GET", url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("there");
-    await (await get()).body.cancel();
+    await (await get()).body?.cancel();
     expect(await textOf((await get()).body)).toBe("there");
     expect(server.sockets.size).toBe(1);
     const other = {
+      method: "GET" as const,
       url: server.url,
       headers: {},
       trust: { rejectUnauthorized: false },
       load,
       signal,
     };
-    await textOf((await connections.get(other)).body);
+    await textOf((await client.send(other)).body);
     expect(server.sockets.size).toBe(2);
-    connections.close();
+    client.close();
+  });
+
+  test("that carried a small answer carries a large one next, and its head alone teaches nothing", async () => {
+    await using server = await startTcpServer((socket, request) => {
+      const body = request.startsWith("HEAD") ? "" : "ok";
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n${body}`);
+    });
+    const client = new HttpClient();
+    const asked = { url: server.url, headers: {}, trust, signal };
+    const head = await client.send({ method: "HEAD", ...asked });
+    expect(head.headers.get("content-length")).toBe("2");
+    expect(await textOf(head.body)).toBe("");
+    expect(await textOf((await client.send({ method: "GET", ...asked })).body)).toBe("ok");
+    expect(await textOf((await client.send({ method: "GET", ...asked, load })).body)).toBe("ok");
+    expect(server.sockets.size).toBe(1);
+    client.close();
   });
 
   test.each([
@@ -151,12 +179,13 @@ describe("a connection", () => {
     ["that brought more than its body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more"],
   ])("%s is not used again", async (_, answer) => {
     await using server = await startTcpServer((socket) => socket.write(answer));
-    const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
+    const client = new HttpClient();
+    const get = () =>
+      client.send({ method: "GET", url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("ok");
     expect(await textOf((await get()).body)).toBe("ok");
     expect(server.sockets.size).toBe(2);
-    connections.close();
+    client.close();
   });
 
   test("that the server closed while it rested costs a second one and no failure", async () => {
@@ -166,12 +195,13 @@ describe("a connection", () => {
       if (requests === 2) socket.destroy();
       else socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     });
-    const connections = new Connections();
-    const get = () => connections.get({ url: server.url, headers: {}, trust, load, signal });
+    const client = new HttpClient();
+    const get = () =>
+      client.send({ method: "GET", url: server.url, headers: {}, trust, load, signal });
     expect(await textOf((await get()).body)).toBe("ok");
     expect(await textOf((await get()).body)).toBe("ok");
     expect([server.sockets.size, requests]).toEqual([2, 3]);
-    connections.close();
+    client.close();
   });
 
   test("that is slow to be read is slowed down, and loses nothing", async () => {
@@ -187,7 +217,8 @@ describe("a connection", () => {
       };
       send();
     });
-    const { body } = await new Connections().get({
+    const { body } = await new HttpClient().send({
+      method: "GET",
       url: server.url,
       headers: {},
       trust,
@@ -221,8 +252,9 @@ describe("the endurance of a host", () => {
       socket.end(isChunked ? `${bytes}\r\n` : bytes.subarray(length));
     });
     const endurance = new Endurance();
-    const own = { bytes: 9_000_000, endurance };
-    const { body } = await new Connections().get({
+    const own = { bytes: 9_000_000, endurance, isSmall: false };
+    const { body } = await new HttpClient().send({
+      method: "GET",
       url: server.url,
       headers: {},
       trust,
@@ -236,13 +268,15 @@ describe("the endurance of a host", () => {
   test("learns nothing from who gives up", async () => {
     await using server = await startTcpServer((socket) => socket.write(`${head}some`));
     const endurance = new Endurance();
-    const own = { bytes: 9_000_000, endurance };
+    const own = { bytes: 9_000_000, endurance, isSmall: false };
     const caller = new AbortController();
-    const request = { url: server.url, headers: {}, trust, load: own, signal: caller.signal };
-    const reader = (await new Connections().get(request)).body.getReader();
-    await reader.read();
+    const asked = { method: "GET" as const, url: server.url, headers: {}, trust, load: own };
+    const reader = (
+      await new HttpClient().send({ ...asked, signal: caller.signal })
+    ).body?.getReader();
+    await reader?.read();
     caller.abort(new Error("given up"));
-    await expect(reader.read()).rejects.toThrow("given up");
+    await expect(reader?.read()).rejects.toThrow("given up");
     expect(endurance.connectionBytesMax).toBe(Number.POSITIVE_INFINITY);
   });
 
@@ -251,8 +285,9 @@ describe("the endurance of a host", () => {
     await using server = await startTcpServer((socket) => asked.resolve(socket));
     const endurance = new Endurance();
     const nearBytes = endurance.pieceBytesMax;
-    const own = { bytes: 2, endurance };
-    const answer = new Connections().get({
+    const own = { bytes: 2, endurance, isSmall: false };
+    const answer = new HttpClient().send({
+      method: "GET",
       url: server.url,
       headers: {},
       trust,
@@ -269,7 +304,7 @@ describe("the endurance of a host", () => {
 
 test("an abort ends waiting for a connection, for a head and for a body, with its reason", async () => {
   const reason = new Error("the caller's own");
-  const connections = new Connections();
+  const client = new HttpClient();
   const { promise: asked, resolve: isAsked } = Promise.withResolvers<void>();
   await using server = await startTcpServer((socket, request) => {
     if (request.includes("/body")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
@@ -278,7 +313,14 @@ test("an abort ends waiting for a connection, for a head and for a body, with it
   const callers = Array.from({ length: 3 }, () => new AbortController());
   const [connecting, waiting, reading] = callers.map((caller, i) => {
     const url = new URL(i === 2 ? "/body" : "/head", server.url);
-    const pending = connections.get({ url, headers: {}, trust, load, signal: caller.signal });
+    const pending = client.send({
+      method: "GET",
+      url,
+      headers: {},
+      trust,
+      load,
+      signal: caller.signal,
+    });
     if (i === 0) caller.abort(reason);
     return pending;
   });
@@ -286,7 +328,7 @@ test("an abort ends waiting for a connection, for a head and for a body, with it
   await asked;
   callers[1]?.abort(reason);
   await expect(waiting).rejects.toBe(reason);
-  const reader = (await reading)?.body.getReader();
+  const reader = (await reading)?.body?.getReader();
   await reader?.read();
   callers[2]?.abort(reason);
   await expect(reader?.read()).rejects.toBe(reason);
@@ -296,7 +338,7 @@ describe("TLS", () => {
   const { ca, server: certificate, stranger } = testCertificates();
   const get = (address: string, given: Trust) => {
     const url = new URL(`https://${address}/`);
-    return new Connections().get({ url, headers: {}, trust: given, load, signal });
+    return new HttpClient().send({ method: "GET", url, headers: {}, trust: given, load, signal });
   };
 
   test("trusts whom it should, and nobody by another name", async () => {
