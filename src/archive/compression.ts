@@ -1,4 +1,5 @@
 import { formatBytes } from "#base";
+import { releaseChunk } from "#content";
 import { archiveBroken, archiveTooLarge, archiveUnsupported } from "./failure.ts";
 
 /** How the bytes of an archive are packed. */
@@ -60,6 +61,7 @@ export function compressionOf(start: Uint8Array): Compression {
  * many frames, or not at all. Nothing is held but a few chunks, and an archive made to fill a disk is
  * found before it has.
  *
+ * @param source its chunks are the reader's, memory and all
  * @throws {Failure} `archive-broken` when it is damaged or ends early; `archive-too-large`,
  *   `archive-unsupported`; and what the source throws
  */
@@ -140,6 +142,8 @@ function requireWithin(
 class CountedInput {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #held: Uint8Array = new Uint8Array(0);
+  /** What is being cut into pieces. */
+  #cut: Uint8Array | undefined;
   bytesRead = 0;
   /** What the source failed with, which a decoder may hide. */
   failure: unknown;
@@ -157,8 +161,10 @@ class CountedInput {
     return this.#held.subarray(0, MAGIC_BYTES_MAX);
   }
 
+  /** As they come; whoever asks for the next one has done with this one. */
   async *chunks(): AsyncGenerator<Uint8Array> {
-    for (let chunk = await this.#next(); chunk !== undefined; chunk = await this.#next()) {
+    if (this.#held.byteLength > 0) yield this.#held;
+    for (let chunk = await this.#read(); chunk !== undefined; chunk = await this.#read()) {
       yield chunk;
     }
   }
@@ -169,7 +175,8 @@ class CountedInput {
         pull: async (controller) => {
           const chunk = await this.#next();
           if (chunk === undefined) controller.close();
-          else controller.enqueue(chunk);
+          // A decoder may be at it when the next is asked for; what it is cut from is given back.
+          else controller.enqueue(new Uint8Array(chunk));
         },
       },
       { highWaterMark: 0 },
@@ -181,7 +188,11 @@ class CountedInput {
   }
 
   async #next(): Promise<Uint8Array | undefined> {
-    if (this.#held.byteLength === 0) this.#held = (await this.#read()) ?? this.#held;
+    if (this.#held.byteLength === 0) {
+      if (this.#cut !== undefined) releaseChunk(this.#cut);
+      this.#cut = await this.#read();
+      this.#held = this.#cut ?? new Uint8Array(0);
+    }
     if (this.#held.byteLength === 0) return undefined;
     const piece = this.#held.subarray(0, INPUT_BYTES);
     this.#held = this.#held.subarray(INPUT_BYTES);

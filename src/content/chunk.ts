@@ -5,7 +5,7 @@
  * slower by the cost of clearing ever new pages (measured).
  */
 export function releaseChunk({ buffer, byteLength }: Uint8Array): void {
-  // A part of a buffer: the rest may be somebody else's.
-  if (byteLength !== buffer.byteLength) return;
+  // A part of a buffer: the rest may be somebody else's. Nothing is what was given back before.
+  if (byteLength !== buffer.byteLength || byteLength === 0) return;
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

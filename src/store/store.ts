@@ -30,7 +30,7 @@ import { type DatabaseRecovery, textOf } from "./open-database.ts";
 import { PartialFile, readPartial } from "./partial-file.ts";
 import { ProviderMemory } from "./provider-memory.ts";
 import { DiskPushSessions } from "./push-sessions.ts";
-import { streamFile, unreadable } from "./read.ts";
+import { openForOnce, streamFile, unreadable } from "./read.ts";
 import { DiskRepositories } from "./repositories.ts";
 import { Revisions } from "./revisions.ts";
 import { UplinkMinutes } from "./uplink-minutes.ts";
@@ -195,13 +195,15 @@ export class DiskStore implements Store, AsyncDisposable {
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();
     if (!(await this.has(descriptor))) throw contentMissing(descriptor);
-    const file = await this.#attempt("read", descriptor.digest, () =>
-      this.#disk.open(blobPath(this.#layout, descriptor.digest)),
+    const wanted = range ?? { start: 0, end: descriptor.size };
+    const opened = await this.#attempt("read", descriptor.digest, () =>
+      openForOnce(this.#disk, blobPath(this.#layout, descriptor.digest), wanted),
     );
-    if (file === undefined) throw contentMissing(descriptor);
-    return streamFile(file, {
-      range: range ?? { start: 0, end: descriptor.size },
+    if (opened === undefined) throw contentMissing(descriptor);
+    return streamFile(opened.file, {
+      range: wanted,
       signal,
+      isPastCache: opened.isPastCache,
       failure: (error) => unreadable(descriptor, error),
     });
   }
