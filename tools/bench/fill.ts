@@ -70,8 +70,9 @@ export function plannedBytes(images: readonly ImageShape[]): number {
 
 async function pushLayer(registry: string, shape: LayerShape): Promise<Layer> {
   const hash = createHash("sha256");
+  const tarHash = createHash("sha256");
   let size = 0;
-  const pieces = layerPieces(shape);
+  const pieces = layerPieces(shape, (piece) => void tarHash.update(piece));
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
       const { done, value } = pieces.next();
@@ -84,8 +85,9 @@ async function pushLayer(registry: string, shape: LayerShape): Promise<Layer> {
   const patched = await ask(await startUpload(registry), { method: "PATCH", body });
   const digest = `sha256:${hash.digest("hex")}`;
   await finishUpload(registry, patched, digest);
-  // No client that pulls looks at it; the digest of the layer stands for that of its tar.
-  return { mediaType: `${OCI}.layer.v1.tar+gzip`, digest, size, diffId: digest };
+  // Whoever looks into the layer compares it: drayage does, for core images in the provider image.
+  const diffId = `sha256:${tarHash.digest("hex")}`;
+  return { mediaType: `${OCI}.layer.v1.tar+gzip`, digest, size, diffId };
 }
 
 async function pushConfig(

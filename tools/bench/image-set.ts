@@ -77,12 +77,18 @@ const PIECE_BYTES = 16 * STORED_BYTES_MAX;
 /**
  * A layer as real tools accept it: a gzipped tar of one file, whose content does not compress. It is
  * stored, not deflated, so it comes faster than any registry takes it in; memory is one piece.
+ *
+ * @param onTar is told each piece of the tar, whose digest is the layer's in the config
  */
-export function* layerPieces({ seed, bytes }: LayerShape): Generator<Uint8Array> {
+export function* layerPieces(
+  { seed, bytes }: LayerShape,
+  onTar: (piece: Uint8Array) => void = () => undefined,
+): Generator<Uint8Array> {
   yield Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
   let checksum = 0;
   let tarBytes = 0;
   for (const piece of tarPieces(seed, bytes)) {
+    onTar(piece);
     checksum = crc32(piece, checksum);
     tarBytes += piece.byteLength;
     yield storedBlocks(piece);
