@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { connect, createServer, type Socket } from "node:net";
+import { startListener } from "#test-support/listener";
 import { signal } from "#test-support/remote-world";
 import { Connection } from "./connection.ts";
 import { type ConnectionNeed, ConnectionPool, type TakenConnection } from "./connection-pool.ts";
@@ -9,11 +9,7 @@ const need: ConnectionNeed = { url: new URL("http://registry.test/"), trust: {},
 
 /** A pool whose connections are there when the test says so. */
 async function openPool() {
-  const accepted = new Set<Socket>();
-  const server = createServer((socket) => accepted.add(socket));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const listener = await startListener();
   const opening: PromiseWithResolvers<Connection>[] = [];
   let nowMs = 0;
   const open = ({ signal: given }: { readonly signal: AbortSignal }) => {
@@ -32,12 +28,11 @@ async function openPool() {
     },
     connection: () =>
       new Promise<Connection>((resolve) => {
-        const socket = connect({ host: "127.0.0.1", port }, () => resolve(new Connection(socket)));
+        const socket = listener.connect().once("connect", () => resolve(new Connection(socket)));
       }),
     async [Symbol.asyncDispose]() {
       pool.close();
-      for (const socket of accepted) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await listener[Symbol.asyncDispose]();
     },
   };
 }

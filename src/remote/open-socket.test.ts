@@ -1,24 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { connect, createServer, Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { systemErrorCode } from "#base";
+import { startListener } from "#test-support/listener";
 import { signal } from "#test-support/remote-world";
 import { firstConnected, openSocket } from "./open-socket.ts";
-
-/** A server that answers nothing, and how to connect to it. */
-async function startListener() {
-  const accepted = new Set<Socket>();
-  const server = createServer((socket) => accepted.add(socket));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
-  return {
-    connect: () => connect({ host: "127.0.0.1", port }),
-    async [Symbol.asyncDispose]() {
-      for (const socket of accepted) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
 
 /** Begins a socket for each call, the first as told and the others by connecting. */
 function counted(first: () => Socket, others: () => Socket) {
@@ -72,10 +57,7 @@ describe("firstConnected()", () => {
     let port = 0;
     {
       await using listener = await startListener();
-      const probe = listener.connect();
-      await new Promise((resolve) => probe.once("connect", resolve));
-      port = probe.remotePort ?? 0;
-      probe.destroy();
+      port = listener.port;
     }
     const refused = () => connect({ host: "127.0.0.1", port });
     const { sockets, create } = counted(refused, refused);
