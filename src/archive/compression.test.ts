@@ -109,6 +109,35 @@ test("nothing at all is nothing", async () => {
   expect((await read(new Uint8Array())).byteLength).toBe(0);
 });
 
+test.each([
+  ["gzip", gzipSync(plain)],
+  ["not at all", plain],
+] as const)("chunks stay with whoever gave them: packed by %s", async (_, packed) => {
+  const chunks = [...Array(Math.ceil(packed.byteLength / 100)).keys()].map(
+    (i) => new Uint8Array(packed.subarray(100 * i, 100 * (i + 1))),
+  );
+  const sizes = chunks.map(({ byteLength }) => byteLength);
+  async function* given() {
+    yield* chunks;
+  }
+  for await (const _ of decompress(given()));
+  expect(chunks.map(({ byteLength }) => byteLength)).toEqual(sizes);
+});
+
+test("a chunk may be gone when the next is asked for", async () => {
+  const packed = gzipSync(plain);
+  async function* given() {
+    for (let at = 0; at < packed.byteLength; at += 3) {
+      const chunk = new Uint8Array(packed.subarray(at, at + 3));
+      yield chunk;
+      chunk.fill(0);
+    }
+  }
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of decompress(given())) chunks.push(chunk);
+  expect(Buffer.concat(chunks).equals(plain)).toBe(true);
+});
+
 test("what the source fails with is what is told", async () => {
   const broken = new Error("the link is down");
   const packed = gzipSync(plain);

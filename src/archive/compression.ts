@@ -1,5 +1,4 @@
 import { formatBytes } from "#base";
-import { releaseChunk } from "#content";
 import { archiveBroken, archiveTooLarge, archiveUnsupported } from "./failure.ts";
 
 /** How the bytes of an archive are packed. */
@@ -61,7 +60,7 @@ export function compressionOf(start: Uint8Array): Compression {
  * many frames, or not at all. Nothing is held but a few chunks, and an archive made to fill a disk is
  * found before it has.
  *
- * @param source its chunks are the reader's, memory and all
+ * @param source a chunk is done with when the next one is asked for
  * @throws {Failure} `archive-broken` when it is damaged or ends early; `archive-too-large`,
  *   `archive-unsupported`; and what the source throws
  */
@@ -142,8 +141,6 @@ function requireWithin(
 class CountedInput {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #held: Uint8Array = new Uint8Array(0);
-  /** What is being cut into pieces. */
-  #cut: Uint8Array | undefined;
   bytesRead = 0;
   /** What the source failed with, which a decoder may hide. */
   failure: unknown;
@@ -156,7 +153,8 @@ class CountedInput {
     while (this.#held.byteLength < MAGIC_BYTES_MAX) {
       const chunk = await this.#read();
       if (chunk === undefined) break;
-      this.#held = this.#held.byteLength === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+      const isEnough = this.#held.byteLength === 0 && chunk.byteLength >= MAGIC_BYTES_MAX;
+      this.#held = isEnough ? chunk : Buffer.concat([this.#held, chunk]);
     }
     return this.#held.subarray(0, MAGIC_BYTES_MAX);
   }
@@ -175,7 +173,7 @@ class CountedInput {
         pull: async (controller) => {
           const chunk = await this.#next();
           if (chunk === undefined) controller.close();
-          // A decoder may be at it when the next is asked for; what it is cut from is given back.
+          // A copy, for a decoder may be at it when the source is asked for the next.
           else controller.enqueue(new Uint8Array(chunk));
         },
       },
@@ -188,11 +186,7 @@ class CountedInput {
   }
 
   async #next(): Promise<Uint8Array | undefined> {
-    if (this.#held.byteLength === 0) {
-      if (this.#cut !== undefined) releaseChunk(this.#cut);
-      this.#cut = await this.#read();
-      this.#held = this.#cut ?? new Uint8Array(0);
-    }
+    if (this.#held.byteLength === 0) this.#held = (await this.#read()) ?? new Uint8Array(0);
     if (this.#held.byteLength === 0) return undefined;
     const piece = this.#held.subarray(0, INPUT_BYTES);
     this.#held = this.#held.subarray(INPUT_BYTES);

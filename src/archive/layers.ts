@@ -68,9 +68,17 @@ export async function* readLayer(
 ): AsyncGenerator<TarEntry> {
   try {
     const packed = await fetcher.fetch(layer.descriptor, { signal });
-    yield* readTar(verified(decompress(packed, limits), layer, signal));
+    yield* readTar(verified(decompress(givenBack(packed), limits), layer, signal));
   } catch (error) {
     throw ofLayer(error, layer);
+  }
+}
+
+/** Whoever asks for the next chunk has done with this one. */
+async function* givenBack(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    yield chunk;
+    releaseChunk(chunk);
   }
 }
 
@@ -99,12 +107,10 @@ async function* verified(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const hasher = createHasher(digestAlgorithm(diffId));
-  for await (const chunk of chunks) {
+  for await (const chunk of givenBack(chunks)) {
     signal.throwIfAborted();
     hasher.update(chunk);
     yield chunk;
-    // Whoever asks for the next one has done with this one.
-    releaseChunk(chunk);
   }
   const actual = hasher.digest();
   if (actual === diffId) return;
