@@ -61,6 +61,17 @@ describe("a host is asked", () => {
     },
   );
 
+  test("by https while it is told what may be asked next, and so only before it is known", async () => {
+    const told: string[] = [];
+    const onAlternative = ({ href }: URL) => told.push(href);
+    const host = hostWith({ access: INSECURE, onAlternative }, { "https:": "no-tls" });
+    await host.ask();
+    await host.ask();
+    expect(told).toEqual(["http://reg.test:5000/"]);
+    await hostWith({ onAlternative }).ask();
+    expect(told).toHaveLength(1);
+  });
+
   test.each<NetworkTrouble>([
     "dns",
     "timeout",

@@ -12,6 +12,8 @@ export interface BaseUrlOptions {
   readonly warnings: Pick<WarningLog, "say">;
   /** The one scheme that the host is asked by; without it, https and then what the access allows. */
   readonly scheme?: "https" | "http" | undefined;
+  /** Told of the URL that is asked next should the host not speak the first scheme. */
+  readonly onAlternative?: (url: URL) => void;
 }
 
 /** What says that nobody speaks https there; of anything else plain http would only hide the cause. */
@@ -58,6 +60,7 @@ export class BaseUrl {
     const isWhole = path instanceof URL;
     if (isWhole && this.isElsewhere(path)) return send(path);
     const bases = this.#known === undefined && !isWhole ? this.#candidates : [this.likely];
+    if (bases[1] !== undefined) this.#options.onAlternative?.(bases[1]);
     for (const [i, base] of bases.entries()) {
       try {
         const answer = await send(new URL(path, base));

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { startListener } from "#test-support/listener";
 import { signal } from "#test-support/remote-world";
 import { Connection } from "./connection.ts";
-import { type ConnectionNeed, ConnectionPool, type TakenConnection } from "./connection-pool.ts";
+import { type ConnectionNeed, ConnectionPool } from "./connection-pool.ts";
 import { Endurance } from "./endurance.ts";
 
 const need: ConnectionNeed = { url: new URL("http://registry.test/"), trust: {}, signal };
@@ -20,16 +20,24 @@ async function openPool() {
     return one.promise;
   };
   const pool = new ConnectionPool(open, () => nowMs);
+  const connection = () =>
+    new Promise<Connection>((resolve) => {
+      const socket = listener.connect().once("connect", () => resolve(new Connection(socket)));
+    });
   return {
     pool,
     opening,
     passMs: (ms: number) => {
       nowMs += ms;
     },
-    connection: () =>
-      new Promise<Connection>((resolve) => {
-        const socket = listener.connect().once("connect", () => resolve(new Connection(socket)));
-      }),
+    connection,
+    /** One that has carried something before. */
+    async used() {
+      const one = await connection();
+      one.write("anything");
+      await one.read();
+      return one;
+    },
     async [Symbol.asyncDispose]() {
       pool.close();
       await listener[Symbol.asyncDispose]();
@@ -37,35 +45,29 @@ async function openPool() {
   };
 }
 
-/** Nothing of a connection is compared but whether it is the one. */
-const facts = ({ connection, isFresh }: TakenConnection, expected: Connection) => ({
-  isExpected: connection === expected,
-  isFresh,
-});
-
 describe("a request that waits for a connection", () => {
   test("takes what another gives back first, and leaves its own to the next", async () => {
     await using world = await openPool();
     const { pool, opening } = world;
-    const [used, own] = [await world.connection(), await world.connection()];
+    const [used, own] = [await world.used(), await world.connection()];
     const waiting = pool.take(need);
     pool.giveBack(used, need);
-    expect(facts(await waiting, used)).toEqual({ isExpected: true, isFresh: false });
+    expect(await waiting).toBe(used);
     opening[0]?.resolve(own);
     await opening[0]?.promise;
-    expect(facts(await pool.take(need), own)).toEqual({ isExpected: true, isFresh: false });
+    expect(await pool.take(need)).toBe(own);
     expect(opening.length).toBe(1);
   });
 
   test("takes its own when that is there first, and what comes later rests", async () => {
     await using world = await openPool();
     const { pool, opening } = world;
-    const [used, own] = [await world.connection(), await world.connection()];
+    const [used, own] = [await world.used(), await world.connection()];
     const waiting = pool.take(need);
     opening[0]?.resolve(own);
-    expect(facts(await waiting, own)).toEqual({ isExpected: true, isFresh: true });
+    expect(await waiting).toBe(own);
     pool.giveBack(used, need);
-    expect(facts(await pool.take(need), used)).toEqual({ isExpected: true, isFresh: false });
+    expect(await pool.take(need)).toBe(used);
   });
 
   test.each<[string, Partial<ConnectionNeed>]>([
@@ -74,36 +76,36 @@ describe("a request that waits for a connection", () => {
   ])("takes none %s", async (_, other) => {
     await using world = await openPool();
     const { pool, opening } = world;
-    const [used, own] = [await world.connection(), await world.connection()];
+    const [used, own] = [await world.used(), await world.connection()];
     const waiting = pool.take(need);
     pool.giveBack(used, { ...need, ...other });
     opening[0]?.resolve(own);
-    expect((await waiting).connection).toBe(own);
+    expect(await waiting).toBe(own);
   });
 
   test("takes none that would break under its load", async () => {
     await using world = await openPool();
     const { pool, opening } = world;
-    const [used, own] = [await world.connection(), await world.connection()];
+    const [used, own] = [await world.used(), await world.connection()];
     const endurance = new Endurance();
     endurance.broke(1_000_000, 2_000_000);
     const waiting = pool.take({ ...need, load: { bytes: 5_000_000, endurance, isSmall: false } });
     pool.giveBack(used, need);
     opening[0]?.resolve(own);
-    expect((await waiting).connection).toBe(own);
+    expect(await waiting).toBe(own);
     // What it had no use for rests.
-    expect((await pool.take(need)).connection).toBe(used);
+    expect(await pool.take(need)).toBe(used);
   });
 
   test("takes what was opened for another that was served meanwhile, and is fresh", async () => {
     await using world = await openPool();
     const { pool, opening } = world;
-    const [used, own] = [await world.connection(), await world.connection()];
+    const [used, own] = [await world.used(), await world.connection()];
     const [first, second] = [pool.take(need), pool.take(need)];
     pool.giveBack(used, need);
     opening[1]?.resolve(own);
-    expect(facts(await first, used)).toEqual({ isExpected: true, isFresh: false });
-    expect(facts(await second, own)).toEqual({ isExpected: true, isFresh: true });
+    expect(await first).toBe(used);
+    expect(await second).toBe(own);
   });
 
   test("opens none where one was prepared", async () => {
@@ -113,8 +115,21 @@ describe("a request that waits for a connection", () => {
     const waiting = pool.take(need);
     const prepared = await world.connection();
     opening[0]?.resolve(prepared);
-    expect((await waiting).connection).toBe(prepared);
+    expect(await waiting).toBe(prepared);
     expect(opening.length).toBe(1);
+  });
+
+  test("takes one that was prepared whatever its load: no other would bear more", async () => {
+    await using world = await openPool();
+    const { pool, opening } = world;
+    const endurance = new Endurance();
+    endurance.broke(1_000_000, 2_000_000);
+    pool.prepare(need);
+    const prepared = await world.connection();
+    opening[0]?.resolve(prepared);
+    await opening[0]?.promise;
+    const load = { bytes: 5_000_000, endurance, isSmall: false };
+    expect(await pool.take({ ...need, load })).toBe(prepared);
   });
 
   test("that is given up ends the opening that took longest, unless another waits for it", async () => {
@@ -128,7 +143,7 @@ describe("a request that waits for a connection", () => {
     await expect(opening[0]?.promise).rejects.toThrow();
     const own = await world.connection();
     opening[1]?.resolve(own);
-    expect((await waitingOn).connection).toBe(own);
+    expect(await waitingOn).toBe(own);
   });
 
   test("does not count on what has tried in vain for a while", async () => {
@@ -144,8 +159,8 @@ describe("a request that waits for a connection", () => {
     const [own, other] = [await world.connection(), await world.connection()];
     opening[1]?.resolve(own);
     opening[0]?.resolve(other);
-    expect((await first).connection).toBe(own);
-    expect((await second).connection).toBe(other);
+    expect(await first).toBe(own);
+    expect(await second).toBe(other);
   });
 
   test("does not count on what was given up", async () => {
@@ -158,7 +173,7 @@ describe("a request that waits for a connection", () => {
     await expect(waiting).rejects.toThrow("given up");
     const own = await world.connection();
     opening[1]?.resolve(own);
-    expect((await next).connection).toBe(own);
+    expect(await next).toBe(own);
   });
 
   test("finds nothing that was being opened when the pool was closed", async () => {
@@ -175,9 +190,9 @@ describe("a request that waits for a connection", () => {
     const [failing, served] = [pool.take(need), pool.take(need)];
     opening[0]?.reject(new Error("no way"));
     await expect(failing).rejects.toThrow("no way");
-    const used = await world.connection();
+    const used = await world.used();
     pool.giveBack(used, need);
     opening[1]?.reject(new Error("no way"));
-    expect((await served).connection).toBe(used);
+    expect(await served).toBe(used);
   });
 });

@@ -25,18 +25,12 @@ export interface ConnectionNeed extends ConnectionGoal {
   readonly signal: AbortSignal;
 }
 
-/** A connection for a request, and whether it never carried one: a failure then is the server's word. */
-export interface TakenConnection {
-  readonly connection: Connection;
-  readonly isFresh: boolean;
-}
-
 interface Resting {
   readonly goal: ConnectionGoal;
   readonly connection: Connection;
 }
 
-interface Waiting extends PromiseWithResolvers<TakenConnection> {
+interface Waiting extends PromiseWithResolvers<Connection> {
   readonly goal: ConnectionNeed;
 }
 
@@ -74,12 +68,12 @@ export class ConnectionPool {
   }
 
   /** @throws the socket's error with its `code`, or the signal's reason */
-  async take(need: ConnectionNeed): Promise<TakenConnection> {
+  async take(need: ConnectionNeed): Promise<Connection> {
     const { signal } = need;
     signal.throwIfAborted();
     const connection = this.#takeResting(need);
-    if (connection !== undefined) return this.#take({ connection, isFresh: false });
-    const waiting = { goal: need, ...Promise.withResolvers<TakenConnection>() };
+    if (connection !== undefined) return this.#take(connection);
+    const waiting = { goal: need, ...Promise.withResolvers<Connection>() };
     const onAbort = () => {
       waiting.reject(signal.reason);
       this.#leave(waiting);
@@ -90,7 +84,7 @@ export class ConnectionPool {
     if (this.#lacks(need, this.#now() - PROMISING_MS) > 0) void this.#begin(need);
     try {
       const taken = await waiting.promise;
-      if (signal.aborted) this.giveBack(taken.connection, need);
+      if (signal.aborted) this.giveBack(taken, need);
       signal.throwIfAborted();
       return this.#take(taken);
     } finally {
@@ -101,7 +95,7 @@ export class ConnectionPool {
   /** Takes back a connection that has carried a request; one that is not free is closed. */
   giveBack(connection: Connection, goal: ConnectionGoal): void {
     this.#taken.delete(connection);
-    if (connection.isFree) this.#offer({ connection, isFresh: false }, goal);
+    if (connection.isFree) this.#offer(connection, goal);
     else connection.close();
   }
 
@@ -124,9 +118,9 @@ export class ConnectionPool {
     for (const opening of this.#opening) this.#abandon(opening);
   }
 
-  #take(taken: TakenConnection): TakenConnection {
-    this.#taken.add(taken.connection);
-    return taken;
+  #take(connection: Connection): Connection {
+    this.#taken.add(connection);
+    return connection;
   }
 
   /** How many more wait than are being opened since then. */
@@ -143,7 +137,7 @@ export class ConnectionPool {
       const connection = await this.#open({ ...goal, signal: opening.controller.signal });
       if (opening.controller.signal.aborted) return connection.close();
       this.#end(opening);
-      this.#offer({ connection, isFresh: true }, goal);
+      this.#offer(connection, goal);
     } catch (error) {
       if (opening.controller.signal.aborted) return;
       this.#end(opening);
@@ -165,14 +159,11 @@ export class ConnectionPool {
     this.#opening = this.#opening.filter((other) => other !== opening);
   }
 
-  #offer(taken: TakenConnection, goal: ConnectionGoal): void {
-    const { connection, isFresh } = taken;
+  #offer(connection: Connection, goal: ConnectionGoal): void {
     const isLike = leadsTo(goal);
-    const waiting = this.#waiting.find(
-      (one) => isLike(one) && (isFresh || bears(connection, one.goal)),
-    );
+    const waiting = this.#waiting.find((one) => isLike(one) && bears(connection, one.goal));
     if (waiting !== undefined) {
-      this.#leave(waiting).resolve(taken);
+      this.#leave(waiting).resolve(connection);
       return;
     }
     connection.rest();
@@ -214,8 +205,8 @@ function leadsTo({ url: { origin }, trust }: ConnectionGoal) {
     goal.url.origin === origin && goal.trust === trust;
 }
 
-/** Whether it would not break under what it is to carry. */
+/** Whether it would not break under what it is to carry; no other bears more than a new one. */
 function bears({ carriedBytes }: Connection, { load }: ConnectionNeed): boolean {
-  if (load === undefined) return true;
+  if (load === undefined || carriedBytes === 0) return true;
   return carriedBytes + load.bytes <= load.endurance.connectionBytesMax;
 }

@@ -1,5 +1,5 @@
 import type { Connection } from "./connection.ts";
-import { type ConnectionNeed, ConnectionPool } from "./connection-pool.ts";
+import { type ConnectionGoal, type ConnectionNeed, ConnectionPool } from "./connection-pool.ts";
 import type { Endurance } from "./endurance.ts";
 import {
   bodyBytes,
@@ -45,7 +45,8 @@ export class HttpClient {
     const { method, signal } = request;
     const taught = taughtBy(request);
     for (;;) {
-      const { connection, isFresh } = await this.#pool.take(request);
+      const connection = await this.#pool.take(request);
+      const isFresh = connection.carriedBytes === 0;
       const onAbort = () => this.#pool.drop(connection, signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
       const release = () => signal.removeEventListener("abort", onAbort);
@@ -59,10 +60,16 @@ export class HttpClient {
         release();
         this.#pool.drop(connection);
         signal.throwIfAborted();
-        // The server may have closed a resting connection just when it was used again.
+        // The server may have closed a resting connection just when it was used again; of one that never
+        // carried anything it is the server's word.
         if (isFresh) throw error;
       }
     }
+  }
+
+  /** Opens a connection for a request that may come soon. */
+  prepare(goal: ConnectionGoal): void {
+    this.#pool.prepare(goal);
   }
 
   /** Ends all connections. */

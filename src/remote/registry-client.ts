@@ -17,6 +17,7 @@ import {
   discard,
   type Exchange,
   exchange,
+  prepareExchange,
   type TransportOptions,
 } from "./transport.ts";
 import { type Trust, trustFor } from "./trust.ts";
@@ -88,7 +89,10 @@ export class RegistryClient {
     this.#ports = ports;
     this.#reachability = new Reachability(ports.clock, ports.patience.coolDownMs);
     const { warnings, scheme } = ports;
-    this.#base = new BaseUrl({ host, access, warnings, scheme });
+    this.#base = new BaseUrl({
+      ...{ host, access, warnings, scheme },
+      onAlternative: (url) => this.#prepare(url),
+    });
     this.#authorizer = new Authorizer({
       registry: host,
       access,
@@ -311,6 +315,18 @@ export class RegistryClient {
     });
   }
 
+  /** Whatever keeps this from being done is met by the request, if that comes to be made. */
+  #prepare(url: URL): void {
+    const prepare = async () =>
+      prepareExchange({ url, trust: this.#trusted }, this.#ports.transport);
+    prepare().catch(() => undefined);
+  }
+
+  get #trusted(): Trust {
+    this.#trust ??= trustFor(this.#host, this.#access);
+    return this.#trust;
+  }
+
   #sendForToken(request: TokenExchange): Promise<Answer> {
     return this.#exchange({ ...request, signal: this.#ports.lifetime, patience: "full" });
   }
@@ -319,11 +335,10 @@ export class RegistryClient {
     request: Omit<Exchange, "trust"> & { readonly patience: CallPatience },
   ): Promise<Answer> {
     const { limits, lane, transport } = this.#ports;
-    this.#trust ??= trustFor(this.#host, this.#access);
     await limits.wait(request.url.host, request);
     const askedMs = performance.now();
     try {
-      const answer = await exchange({ ...request, trust: this.#trust }, transport);
+      const answer = await exchange({ ...request, trust: this.#trusted }, transport);
       lane.answered(performance.now() - askedMs);
       limits.note(answer);
       return answer;

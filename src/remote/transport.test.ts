@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { type Access, ANONYMOUS } from "#credential";
 import { parseReference } from "#reference";
 import type { RemoteNotice } from "#remote";
@@ -64,6 +65,29 @@ describe("https and http", () => {
     expect(await fetchText(source)).toBe("a layer");
     expect(notices).toHaveLength(1);
     expect(notices[0]?.message).toContain("plain http");
+  });
+
+  test("a connection for http is opened while https is tried", async () => {
+    await using registry = await startScriptedServer(openRegistry);
+    const { hostname, port } = new URL(`http://${registry.address}`);
+    let accepted = 0;
+    // Whoever opens one connection after the other waits for ever.
+    const second = Promise.withResolvers<void>();
+    const gate = createServer((socket) => {
+      accepted += 1;
+      if (accepted === 2) second.resolve();
+      socket.on("error", () => undefined);
+      void second.promise.then(() => {
+        const onward = connect({ host: hostname, port: Number(port) });
+        onward.on("error", () => socket.destroy());
+        socket.pipe(onward).pipe(socket);
+      });
+    });
+    await new Promise<void>((resolve) => gate.listen(0, "127.0.0.1", resolve));
+    const { port: gatePort } = gate.address() as AddressInfo;
+    const source = sourceAt(`127.0.0.1:${gatePort}`, { ...ANONYMOUS, insecure: true });
+    expect(await fetchText(source)).toBe("a layer");
+    gate.close();
   });
 
   test("certificates that are none are refused by name of the registry", async () => {

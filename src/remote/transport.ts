@@ -1,5 +1,5 @@
 import { Failure } from "#base";
-import type { Load } from "./connection-pool.ts";
+import type { ConnectionGoal, Load } from "./connection-pool.ts";
 import type { HttpClient } from "./http-client.ts";
 import {
   type Asked,
@@ -115,6 +115,15 @@ export async function exchange(request: Exchange, options: TransportOptions): Pr
     // Whoever answers has decided, and of a connection that broke Bun 1.4.5 tells no stream.
     await sending?.end();
   }
+}
+
+/** Opens a connection for a request that may be made soon: it saves the round trip, and sends nothing. */
+export async function prepareExchange(
+  goal: ConnectionGoal,
+  { proxy, mayAsk, http }: TransportOptions,
+): Promise<void> {
+  if (proxyFor(goal.url, proxy) !== undefined) return;
+  if (mayAsk === undefined || (await mayAsk(goal.url))) http.prepare(goal);
 }
 
 function outOfBounds(asked: Asked): Failure {

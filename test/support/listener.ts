@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
 
-/** A server that accepts connections and says nothing. */
+/** A server that accepts connections and sends back what it is sent. */
 export interface Listener extends AsyncDisposable {
   readonly port: number;
   /** Begins a connection to it. */
@@ -10,7 +10,7 @@ export interface Listener extends AsyncDisposable {
 /** Starts one on a free port of this machine. */
 export async function startListener(): Promise<Listener> {
   const accepted = new Set<Socket>();
-  const server = createServer((socket) => accepted.add(socket));
+  const server = createServer((socket) => accepted.add(socket.pipe(socket)));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
