@@ -80,7 +80,9 @@ async function openShaped(
   const [here, there] = [1, 2].map((host) => `10.213.${process.pid % 256}.${host}`);
   const program = await compileLink(undo);
   await run("ip", "netns", "add", name);
-  undo.defer(() => run("ip", "netns", "del", name));
+  undo.defer(async () => {
+    await run("ip", "netns", "del", name);
+  });
   const { delayMs, lossPercent, megabitsPerSecond, congestion } = shape;
   const numbers = [delayMs, lossPercent, megabitsPerSecond, 1].map(String);
   const line = Bun.spawn([program, "-", name, name, ...numbers], { stdout: "pipe" });
@@ -91,8 +93,14 @@ async function openShaped(
   const { done } = await line.stdout.getReader().read();
   if (done) throw new Error("the link ended before it was ready");
   const enter = ["ip", "netns", "exec", name];
-  await setUp([], name, `${here}/30`);
-  await setUp(enter, name, `${there}/30`);
+  const [hereHardware, thereHardware] = [
+    await setUp([], name, `${here}/30`),
+    await setUp(enter, name, `${there}/30`),
+  ];
+  // No long line is crossed to find out who is at its other end; here a lost question would take a second.
+  const neighbour = ["dev", name, "nud", "permanent", "lladdr"];
+  await run("ip", "neighbour", "replace", `${there}`, ...neighbour, thereHardware);
+  await run(...enter, "ip", "neighbour", "replace", `${here}`, ...neighbour, hereHardware);
   const network = `10.213.${process.pid % 256}.0/30`;
   // By route, because the machine's own setting is for everybody on it.
   const route = ["dev", name, "proto", "kernel", "scope", "link", "src", `${here}`];
@@ -117,13 +125,18 @@ async function compileLink(undo: AsyncDisposableStack): Promise<string> {
   return program;
 }
 
-async function setUp(enter: readonly string[], device: string, address: string): Promise<void> {
+/** Gives the device its address, and gives its hardware's. */
+async function setUp(enter: readonly string[], device: string, address: string): Promise<string> {
   await run(...enter, "ip", "address", "add", address, "dev", device);
   await run(...enter, "ip", "link", "set", device, "up");
+  return (await run(...enter, "cat", `/sys/class/net/${device}/address`)).trim();
 }
 
-async function run(...command: readonly string[]): Promise<void> {
-  const child = Bun.spawn([...command], { stdio: ["ignore", "ignore", "pipe"] });
-  const error = await new Response(child.stderr).text();
-  if ((await child.exited) !== 0) throw new Error(`${command.join(" ")}: ${error.trim()}`);
+async function run(...command: readonly string[]): Promise<string> {
+  const child = Bun.spawn([...command], { stdio: ["ignore", "pipe", "pipe"] });
+  const [output, error] = await Promise.all(
+    [child.stdout, child.stderr].map((stream) => new Response(stream).text()),
+  );
+  if ((await child.exited) !== 0) throw new Error(`${command.join(" ")}: ${error?.trim()}`);
+  return output ?? "";
 }
