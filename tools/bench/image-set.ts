@@ -32,7 +32,11 @@ const MB = 1_000_000;
 export const IMAGE_SETS = {
   "20x6x16": [{ images: 20, layerBytes: Array<number>(6).fill(16 * MB), sharedLayers: 2 }],
   "8x6x8": [{ images: 8, layerBytes: Array<number>(6).fill(8 * MB), sharedLayers: 2 }],
-  "1x4000": [{ images: 1, layerBytes: [4_000 * MB], sharedLayers: 0 }],
+  // The first image stands for the provider image, in which drayage looks for other images besides.
+  "1x4000": [
+    { images: 1, layerBytes: [1 * MB], sharedLayers: 0 },
+    { images: 1, layerBytes: [4_000 * MB], sharedLayers: 0 },
+  ],
   "2x4x4": [{ images: 2, layerBytes: Array<number>(4).fill(4 * MB), sharedLayers: 0 }],
   "2x3x16": [{ images: 2, layerBytes: Array<number>(3).fill(16 * MB), sharedLayers: 1 }],
   "1x1x6": [{ images: 1, layerBytes: [6 * MB], sharedLayers: 0 }],

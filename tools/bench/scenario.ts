@@ -53,7 +53,7 @@ export const FULL: readonly Scenario[] = [
   {
     ...CLEAN,
     name: "one-large",
-    title: "One layer of 4 GB; loopback",
+    title: "One layer of 4 GB, and a small provider image; loopback",
     set: IMAGE_SETS["1x4000"],
     rounds: 3,
     timeLimitMs: 5 * MINUTE_MS,
